@@ -1,0 +1,153 @@
+"""The table of kernels: one row for each (operation, algorithm, backend). Pure data.
+
+The name of a row is its address: ``conv2d.direct@numba`` is the module
+``fastconv.backends.numba.conv2d_direct`` (for Cython, ``csrc/conv2d_direct.pyx``).
+Tests and benchmarks iterate :data:`ROWS`, so a new row is tested and timed by being here.
+
+The kernel contract
+-------------------
+A row's module has these functions (``spec`` is a ``kernel_spec`` that ``why_not`` accepted):
+
+=====================  ==============================================================
+operation              functions
+=====================  ==============================================================
+conv2d                 ``pack(spec, w, threads) -> packed``;
+                       ``run(spec, x, packed, bias, out, threads)``
+conv2d_input_grad      the same, with ``dout`` for ``x`` and ``dx`` for ``out``: the
+                       gradient of conv2d with respect to its input, plus ``bias``
+                       (IC values) and the activation, which is conv_transpose2d
+pool2d                 ``run(spec, x, out, indices, threads)``; ``indices`` is an int64
+                       array like ``out`` or None
+max_unpool2d           ``run(spec, x, indices, out, threads)``
+activation             ``run(spec, x, out, threads)``; arrays of any shape
+all                    ``workspace_bytes(spec, threads) -> int``
+=====================  ==============================================================
+
+- Arrays are ndarrays of the spec's dtype, aligned, in native byte order; 4-D ones are
+  logically (N, C, H, W) with any element strides, zero and negative ones for inputs
+  included, if ``"strided"`` is among the row's ``layouts``; otherwise in one of the orders
+  that ``layouts`` lists. ``bias`` has OC contiguous values or is None. ``indices`` are
+  ``h * W + w`` within a plane.
+- Inputs are valid: no checks, no defaults and no choice of algorithm in a kernel. Sizes are
+  ≥ 1 in every axis.
+- Inputs are read-only, and are not overlapped by ``out``; only an activation may get
+  ``out is x``. ``out`` is not initialised and must be written in full.
+- ``pack`` returns something that ``run`` only reads; it keeps no reference to ``w`` unless
+  the module is ``reference`` or ``numpy``. It depends on the weights, not on N, IH or IW.
+- Scratch memory is bounded by ``workspace_bytes`` and freed on return, also on errors;
+  memory that cannot be had is a MemoryError.
+- The result has the same bits for any ``threads`` and from run to run.
+- The GIL is released while computing. Several threads may be inside one kernel.
+- NaN and infinities pass as in a direct sum; padded zeros take part in the sum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from .spec import ActivationSpec, Conv2dSpec, Pool2dSpec, UnpoolSpec
+
+BACKENDS = ("cython", "numba", "numpy", "reference", "cuda")
+"""Every backend that has a name, the preferred first."""
+
+NATIVE_FLOATS = ("float32", "float64")
+INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+DEFAULT_RMS_ERROR = 5e-6
+"""``precision="default"`` admits rows whose stated float32 rms relative error is at most this."""
+
+WhyNot = Callable[[Any], "str | None"]
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """One row. ``why_not(spec)`` is None, or the reason why this row cannot serve the spec."""
+
+    op: str
+    algorithm: str
+    backend: str
+    why_not: WhyNot
+    layouts: tuple[str, ...] = ("NCHW", "NHWC", "strided")
+    """Memory orders read and written without a copy; "strided" is any order at all."""
+    direct_sum: bool = True
+    """Sums in the input's dtype, term by term: what ``precision="strict"`` asks for."""
+    rms_error: float = 2e-7
+    """Stated bound of the float32 root-mean-square error, relative to the result's rms."""
+
+    @property
+    def name(self) -> str:
+        """``op.algorithm@backend``, the row's address."""
+        return f"{self.op}.{self.algorithm}@{self.backend}"
+
+    @property
+    def module(self) -> str:
+        """The module that holds the kernel."""
+        return f"fastconv.backends.{self.backend}.{self.op}_{self.algorithm}"
+
+
+# ---------------------------------------------------------------- reasons
+
+
+def _float_only(spec: Conv2dSpec | Pool2dSpec | UnpoolSpec | ActivationSpec) -> str | None:
+    if spec.dtype not in NATIVE_FLOATS:
+        return f"{spec.dtype} is not computed here, only {' and '.join(NATIVE_FLOATS)}"
+    return None
+
+
+def _anything(spec: object) -> str | None:
+    return None
+
+
+def _fft(spec: Conv2dSpec) -> str | None:
+    if spec.G != 1 and spec.IC != spec.G:
+        return "FFT serves groups=1 and one input channel per group only"
+    return _float_only(spec)
+
+
+ROWS: tuple[Kernel, ...] = (
+    Kernel("conv2d", "direct", "cython", _float_only),
+    Kernel("conv2d", "im2col", "cython", _float_only),
+    Kernel("conv2d", "direct", "numba", _float_only),
+    Kernel("conv2d", "im2col", "numba", _float_only),
+    Kernel("conv2d", "im2col", "numpy", _float_only),
+    Kernel("conv2d", "fft", "numpy", _fft, direct_sum=False, rms_error=2e-6),
+    Kernel("conv2d", "direct", "reference", _float_only),
+    Kernel("conv2d_input_grad", "phases", "cython", _float_only),
+    Kernel("conv2d_input_grad", "phases", "numba", _float_only),
+    Kernel("conv2d_input_grad", "phases", "numpy", _float_only),
+    Kernel("conv2d_input_grad", "direct", "reference", _float_only),
+    Kernel("pool2d", "direct", "cython", _float_only),
+    Kernel("pool2d", "direct", "numba", _float_only),
+    Kernel("pool2d", "direct", "numpy", _anything),
+    Kernel("pool2d", "direct", "reference", _anything),
+    Kernel("max_unpool2d", "scatter", "cython", _float_only),
+    Kernel("max_unpool2d", "scatter", "numba", _float_only),
+    Kernel("max_unpool2d", "scatter", "numpy", _anything),
+    Kernel("max_unpool2d", "scatter", "reference", _anything),
+    Kernel("activation", "elementwise", "cython", _float_only),
+    Kernel("activation", "elementwise", "numba", _float_only),
+    Kernel("activation", "elementwise", "numpy", _anything),
+    Kernel("activation", "elementwise", "reference", _anything),
+)
+
+OPERATIONS = tuple(dict.fromkeys(row.op for row in ROWS))
+
+
+def rows(op: str) -> tuple[Kernel, ...]:
+    """The rows of one operation, in order of preference."""
+    return tuple(row for row in ROWS if row.op == op)
+
+
+def algorithms(op: str) -> tuple[str, ...]:
+    """The algorithms that some row of ``op`` has."""
+    return tuple(dict.fromkeys(row.algorithm for row in rows(op)))
+
+
+def too_inexact(row: Kernel, precision: str) -> str | None:
+    """Why ``precision`` refuses this row, or None."""
+    if precision == "strict" and not row.direct_sum:
+        return "precision='strict' admits only direct summation in the input's dtype"
+    if precision == "default" and row.rms_error > DEFAULT_RMS_ERROR:
+        return f"its rms error {row.rms_error:.0e} exceeds {DEFAULT_RMS_ERROR:.0e}"
+    return None
