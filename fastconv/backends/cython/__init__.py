@@ -1,0 +1,1 @@
+"""Compiled kernels: ``csrc/NAME.pyx`` is built into this package as ``NAME``."""

@@ -1,0 +1,12 @@
+/* The kernels of one instruction set and one element type.
+ *
+ * setup.py compiles this file for each pair, with the set's flags and with KERNELS, the
+ * name of the one symbol that it exports, and REAL_BITS.
+ */
+#include "table.h"
+#include "vec.h"
+
+const Kernels KERNELS = {
+    .itemsize = sizeof(real),
+    .width = VL,
+};

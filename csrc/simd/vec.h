@@ -1,0 +1,150 @@
+/* The vector of one instruction set and one element type.
+ *
+ * kernels.c is compiled once per instruction set and element type: the compiler's flags
+ * decide the width, -DREAL_BITS=32 or 64 the element. So `real`, `vec` and every function
+ * below have one plain name, and arithmetic is written with operators.
+ * Intrinsics stand here only where the compiler's vector extensions give poor code.
+ * Everything is static inline: no wide instruction may leak into a symbol that a CPU
+ * without it could reach.
+ */
+#ifndef FASTCONV_VEC_H
+#define FASTCONV_VEC_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __AVX__
+#include <immintrin.h>
+#endif
+
+#if defined(__AVX512F__)
+#define VEC_BYTES 64
+#elif defined(__AVX2__)
+#define VEC_BYTES 32
+#else
+#define VEC_BYTES 16
+#endif
+
+#define INLINE static inline __attribute__((always_inline))
+
+#if REAL_BITS == 32
+typedef float real;
+typedef int32_t integer;
+#else
+typedef double real;
+typedef int64_t integer;
+#endif
+
+typedef real vec __attribute__((vector_size(VEC_BYTES)));
+typedef integer ivec __attribute__((vector_size(VEC_BYTES)));
+typedef real unaligned_vec
+    __attribute__((vector_size(VEC_BYTES), aligned(REAL_BITS / 8), may_alias));
+
+enum { VL = VEC_BYTES * 8 / REAL_BITS }; /* elements of a vector */
+
+INLINE vec vload(const real *p) { return *(const unaligned_vec *)p; }
+
+INLINE void vstore(real *p, vec v) { *(unaligned_vec *)p = v; }
+
+/* Subtraction folds to a plain broadcast; s + {0} would not, because -0 + 0 is +0. */
+INLINE vec vsplat(real s) { return s - (vec){0}; }
+
+/* a * b + c, fused where the instruction set can (-ffp-contract=fast). */
+INLINE vec vfma(vec a, vec b, vec c) { return a * b + c; }
+
+/* ---------------------------------------------------------------- selection and tails
+ *
+ * A `mask` has one truth value per element; masks combine with & and |.
+ * vselect(m, a, b)   a where m holds, b elsewhere
+ * vmax(a, b)         a > b ? a : b, so b comes out whenever one of the two is NaN
+ * vmin(a, b)         a < b ? a : b, likewise
+ * vload_n(p, n)      the first n elements of p, 0 ≤ n ≤ VL, the others 0; reads no further
+ * vstore_n(p, n, v)  writes the first n elements only
+ */
+
+#define PASTE_(prefix, name, suffix) prefix##name##suffix
+#define PASTE(prefix, name, suffix) PASTE_(prefix, name, suffix)
+
+#if VEC_BYTES == 64
+
+#if REAL_BITS == 32
+typedef __mmask16 mask;
+#define MM(name) PASTE(_mm512_, name, _ps)
+#define MM_MASK(name) PASTE(_mm512_, name, _ps_mask)
+#else
+typedef __mmask8 mask;
+#define MM(name) PASTE(_mm512_, name, _pd)
+#define MM_MASK(name) PASTE(_mm512_, name, _pd_mask)
+#endif
+
+INLINE mask vgreater(vec a, vec b) { return MM_MASK(cmp)(a, b, _CMP_GT_OQ); }
+INLINE mask vless(vec a, vec b) { return MM_MASK(cmp)(a, b, _CMP_LT_OQ); }
+INLINE mask visnan(vec a) { return MM_MASK(cmp)(a, a, _CMP_UNORD_Q); }
+INLINE mask vfirst(ptrdiff_t n) { return (mask)((1u << n) - 1); }
+INLINE vec vselect(mask m, vec a, vec b) { return MM(mask_blend)(m, b, a); }
+INLINE vec vmax(vec a, vec b) { return MM(max)(a, b); }
+INLINE vec vmin(vec a, vec b) { return MM(min)(a, b); }
+INLINE vec vload_n(const real *p, ptrdiff_t n) { return MM(maskz_loadu)(vfirst(n), p); }
+INLINE void vstore_n(real *p, ptrdiff_t n, vec v) { MM(mask_storeu)(p, vfirst(n), v); }
+
+#else
+
+typedef ivec mask; /* −1 where it holds */
+
+INLINE mask vgreater(vec a, vec b) { return a > b; }
+INLINE mask vless(vec a, vec b) { return a < b; }
+INLINE mask visnan(vec a) { return a != a; }
+
+INLINE mask vfirst(ptrdiff_t n)
+{
+    ivec index;
+    for (int i = 0; i < VL; i++)
+        index[i] = i;
+    return index < (integer)n - (ivec){0};
+}
+
+INLINE vec vselect(mask m, vec a, vec b) { return (vec)((m & (ivec)a) | (~m & (ivec)b)); }
+
+#if VEC_BYTES == 32
+
+#if REAL_BITS == 32
+#define MM(name) PASTE(_mm256_, name, _ps)
+#else
+#define MM(name) PASTE(_mm256_, name, _pd)
+#endif
+
+INLINE vec vmax(vec a, vec b) { return MM(max)(a, b); }
+INLINE vec vmin(vec a, vec b) { return MM(min)(a, b); }
+
+INLINE vec vload_n(const real *p, ptrdiff_t n)
+{
+    return MM(maskload)(p, (__m256i)vfirst(n));
+}
+
+INLINE void vstore_n(real *p, ptrdiff_t n, vec v)
+{
+    MM(maskstore)(p, (__m256i)vfirst(n), v);
+}
+
+#else
+
+INLINE vec vmax(vec a, vec b) { return vselect(a > b, a, b); }
+INLINE vec vmin(vec a, vec b) { return vselect(a < b, a, b); }
+
+INLINE vec vload_n(const real *p, ptrdiff_t n)
+{
+    vec v = {0};
+    for (ptrdiff_t i = 0; i < n; i++)
+        v[i] = p[i];
+    return v;
+}
+
+INLINE void vstore_n(real *p, ptrdiff_t n, vec v)
+{
+    for (ptrdiff_t i = 0; i < n; i++)
+        p[i] = v[i];
+}
+
+#endif
+#endif
+#endif
