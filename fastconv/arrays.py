@@ -1,0 +1,205 @@
+"""Arrays in and out: dtype, memory order, ``out=``, overlap, with every error about arrays.
+
+Callers' arrays come in any memory order, byte order and alignment. What a kernel gets is an
+aligned ndarray of one native dtype, logically (N, C, H, W), copied only where the row cannot
+read it as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import BackendUnavailableError
+from .registry import NATIVE_FLOATS, Kernel
+from .spec import HALF, Conv2dSpec, dtype_of, in_layout
+
+Array: TypeAlias = npt.NDArray[Any]
+
+FLOATS = (*HALF, *NATIVE_FLOATS)
+_TO_NHWC = (0, 2, 3, 1)
+_TO_NCHW = (0, 3, 1, 2)
+_PAD_MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+# Above this many steps an exact overlap test is given up and the arrays count as overlapping.
+_OVERLAP_WORK = 10_000
+
+
+# ---------------------------------------------------------------- in
+
+
+def array(name: str, a: object) -> Array:
+    """``a`` as a plain ndarray; anything that is not a NumPy array is an error."""
+    if type(a) is np.ndarray:
+        return a
+    if isinstance(a, np.ma.MaskedArray):
+        raise TypeError(f"{name} is a masked array, whose mask would be lost; fill it first")
+    if isinstance(a, (np.ndarray, np.generic)):
+        return np.asarray(a)
+    if hasattr(a, "__cuda_array_interface__"):
+        raise BackendUnavailableError(
+            f"{name} lives on a GPU and this version of fastconv has no CUDA kernels; "
+            f"copy it to the host as a NumPy array"
+        )
+    raise TypeError(
+        f"{name} must be a NumPy array; got {type(a).__module__}.{type(a).__qualname__} "
+        f"(convert it with numpy.asarray)"
+    )
+
+
+def dtype_name(accepted: Sequence[str], **arrays: Array | None) -> str:
+    """The one dtype of all arrays, by name and whatever the byte order."""
+    first = ""
+    name = ""
+    for label, a in arrays.items():
+        if a is None:
+            continue
+        if a.dtype.name not in accepted:
+            raise TypeError(
+                f"{label} has dtype {a.dtype.name}; accepted are {', '.join(accepted)}"
+            )
+        if not first:
+            first, name = label, a.dtype.name
+        elif a.dtype.name != name:
+            raise TypeError(
+                f"{first} has dtype {name} but {label} has {a.dtype.name}; they must be "
+                f"equal, for example {label}.astype({first}.dtype)"
+            )
+    return name
+
+
+def bias_of(bias: object, channels: int) -> Array | None:
+    """A bias of one value for each output channel, or None."""
+    if bias is None:
+        return None
+    values = array("bias", bias)
+    if values.shape != (channels,):
+        raise ValueError(
+            f"bias must have shape ({channels},), one value for each output channel; "
+            f"got {values.shape}"
+        )
+    return values
+
+
+def logical(a: Array, layout: str) -> Array:
+    """The (N, C, H, W) view of an array in ``layout`` order."""
+    return a if layout == "NCHW" else a.transpose(_TO_NCHW)
+
+
+def readable(a: Array, row: Kernel, dtype: str) -> tuple[Array, str | None]:
+    """``a`` as ``row`` can read it, with what had to be copied, or None."""
+    wanted = dtype_of(dtype)
+    if a.dtype != wanted:  # half types are widened; byte order is made native
+        why = "byte order" if a.dtype.name == dtype else f"{a.dtype.name} widened to {dtype}"
+        return np.asarray(a, wanted), why
+    if not a.flags.aligned or any(step % a.itemsize for step in a.strides):
+        return a.copy(), "alignment"
+    if "strided" not in row.layouts and memory_order(a) not in row.layouts:
+        return np.ascontiguousarray(a), "memory order"
+    return a, None
+
+
+def contiguous(a: Array, dtype: str) -> Array:
+    """A one-dimensional array in consecutive cells of ``dtype``."""
+    return np.ascontiguousarray(a, dtype_of(dtype))
+
+
+def memory_order(a: Array) -> str:
+    """"NCHW", "NHWC" or "strided": how a logically (N, C, H, W) array lies in memory."""
+    if a.flags.c_contiguous:
+        return "NCHW"
+    return "NHWC" if a.ndim == 4 and a.transpose(_TO_NHWC).flags.c_contiguous else "strided"
+
+
+def padded(x: Array, spec: Conv2dSpec) -> Array:
+    """``x`` with a padding mode other than zeros written out."""
+    if spec.padding_mode == "zeros":
+        return x
+    widths = ((0, 0), (0, 0), (spec.PT, spec.PB), (spec.PL, spec.PR))
+    return np.pad(x, widths, mode=_PAD_MODES[spec.padding_mode])  # type: ignore[call-overload, no-any-return]
+
+
+# ---------------------------------------------------------------- out
+
+
+def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """A fresh array; a size that no memory could hold is a MemoryError too."""
+    try:
+        return np.empty(shape, dtype)
+    except ValueError:
+        raise MemoryError(f"a result of shape {shape} and dtype {dtype} is too large") from None
+
+
+def empty_like(a: Array, dtype: str) -> Array:
+    """A fresh array of the shape and, where it is dense, the memory order of ``a``."""
+    return np.empty_like(a, dtype_of(dtype), subok=False)
+
+
+def result(
+    out: object, nchw: tuple[int, int, int, int], dtype: str, layout: str, **inputs: Array | None
+) -> Array:
+    """The checked ``out=``, or a fresh array, in ``layout`` order."""
+    shape = in_layout(nchw, layout)
+    if out is None:
+        return empty(shape, dtype_of(dtype))
+    return checked_out(out, shape, dtype, **inputs)
+
+
+def checked_out(
+    out: object, shape: tuple[int, ...], dtype: str, **inputs: Array | None
+) -> Array:
+    """``out`` if the result can be written there, else an error that says why not."""
+    if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray):
+        raise TypeError(f"out must be a NumPy array; got {type(out).__name__}")
+    if out.dtype.name != dtype:
+        raise TypeError(f"out has dtype {out.dtype.name} but the result is {dtype}")
+    if out.shape != shape:
+        raise ValueError(f"out has shape {out.shape} but the result has shape {shape}")
+    if not out.flags.writeable:
+        raise ValueError("out is read-only")
+    if any(step == 0 and size > 1 for step, size in zip(out.strides, out.shape, strict=True)):
+        raise ValueError("out overlaps itself in memory (a stride of 0); pass a real array")
+    for name, a in inputs.items():
+        if a is not None and overlap(out, a):
+            raise ValueError(f"out overlaps {name} in memory; pass a separate array")
+    return out
+
+
+def overlap(a: Array, b: Array) -> bool:
+    """Whether two arrays share a byte of memory; True when that is too costly to know."""
+    if not np.may_share_memory(a, b):
+        return False
+    try:
+        return np.shares_memory(a, b, max_work=_OVERLAP_WORK)  # type: ignore[arg-type]
+    except np.exceptions.TooHardError:
+        return True
+
+
+def same_cells(a: Array, b: Array) -> bool:
+    """Whether two arrays are the same cells in the same places: exact in-place work."""
+    return (
+        a.__array_interface__["data"][0] == b.__array_interface__["data"][0]
+        and a.strides == b.strides
+        and a.shape == b.shape
+    )
+
+
+def landing(out: Array, row: Kernel, dtype: str) -> Array:
+    """Where the kernel writes: ``out`` itself, or a temporary that :func:`land` rounds."""
+    direct = (
+        out.dtype == dtype_of(dtype)
+        and out.flags.aligned
+        and not any(step % out.itemsize for step in out.strides)
+        and ("strided" in row.layouts or memory_order(out) in row.layouts)
+    )
+    return out if direct else empty(out.shape, dtype_of(dtype))
+
+
+def land(target: Array, out: Array) -> None:
+    """Move a temporary result into ``out``, rounding once."""
+    if target is not out:
+        with np.errstate(over="ignore", invalid="ignore"):
+            out[...] = target
+

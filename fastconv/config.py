@@ -1,0 +1,182 @@
+"""Settings: every environment variable, the thread count, and scoped options.
+
+A setting is looked up in this order: the call's own argument, :func:`options`, the
+environment, the built-in default.
+
+=======================  ================================================================
+variable                 meaning
+=======================  ================================================================
+FASTCONV_BACKEND         the backend of every call that names none
+FASTCONV_NUM_THREADS     threads of every call; else OMP_NUM_THREADS; else the CPUs that
+                         this process may use
+FASTCONV_ISA             instruction set of the Cython wing: baseline, avx2 or avx512
+FASTCONV_DEBUG           1 prints a line for each call to stderr, 2 also the rejected rows
+=======================  ================================================================
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextvars import ContextVar, Token
+from dataclasses import dataclass, replace
+
+from .spec import PRECISIONS, integer, one_of
+
+ENVIRONMENT = (
+    "FASTCONV_BACKEND", "FASTCONV_NUM_THREADS", "FASTCONV_ISA", "FASTCONV_DEBUG",
+    "OMP_NUM_THREADS",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Options:
+    backend: str = "auto"
+    algorithm: str = "auto"
+    precision: str = "default"
+    threads: int | None = None
+
+
+_scoped: ContextVar[_Options] = ContextVar("fastconv_options", default=_Options())  # noqa: B039
+_threads: int | None = None
+
+
+class options:
+    """Settings for all calls inside a ``with`` block, in this thread or async task.
+
+    Parameters
+    ----------
+    backend, algorithm : str, optional
+        Used by calls that leave the argument at ``"auto"``.
+    precision : {"strict", "default", "fast"}, optional
+        Used by calls that leave the argument at ``"default"``.
+    threads : int, optional
+        Number of threads, at least 1.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For an unknown precision or a thread count below 1. An unknown backend or
+        algorithm is reported by the call that meets it.
+
+    Examples
+    --------
+    >>> with fastconv.options(backend="numpy", threads=1):
+    ...     y = fastconv.conv2d(x, w)
+    """
+
+    def __init__(
+        self, *, backend: str | None = None, algorithm: str | None = None,
+        precision: str | None = None, threads: int | None = None,
+    ) -> None:
+        changes: dict[str, object] = {}
+        for name, value in (("backend", backend), ("algorithm", algorithm)):
+            if value is not None:
+                if not isinstance(value, str):
+                    raise TypeError(f"{name} must be a string; got {type(value).__name__}")
+                changes[name] = value
+        if precision is not None:
+            changes["precision"] = one_of("precision", precision, PRECISIONS)
+        if threads is not None:
+            changes["threads"] = integer("threads", threads, least=1)
+        self._changes = changes
+        self._tokens: list[Token[_Options]] = []
+
+    def __enter__(self) -> None:
+        self._tokens.append(_scoped.set(replace(_scoped.get(), **self._changes)))  # type: ignore[arg-type]
+
+    def __exit__(self, *_: object) -> None:
+        _scoped.reset(self._tokens.pop())
+
+
+def backend_for(argument: object, valid: Sequence[str]) -> str:
+    """The backend that a call asks for, ``"auto"`` if nobody names one."""
+    if argument == "auto":
+        argument = _scoped.get().backend
+    if argument == "auto":
+        argument = os.environ.get("FASTCONV_BACKEND") or "auto"
+    return one_of("backend", argument, ("auto", *valid))
+
+
+def algorithm_for(argument: object, valid: Sequence[str]) -> str:
+    """The algorithm that a call asks for, ``"auto"`` if nobody names one.
+
+    An algorithm set by :func:`options` holds for the operations that have it.
+    """
+    if argument == "auto" and _scoped.get().algorithm in valid:
+        argument = _scoped.get().algorithm
+    return one_of("algorithm", argument, ("auto", *valid))
+
+
+def precision_for(argument: object) -> str:
+    """The precision that a call asks for."""
+    precision = one_of("precision", argument, PRECISIONS)
+    return _scoped.get().precision if precision == "default" else precision
+
+
+def get_num_threads() -> int:
+    """The number of threads that calls here and now may use.
+
+    Returns
+    -------
+    int
+        From :func:`options`, :func:`set_num_threads`, ``FASTCONV_NUM_THREADS``,
+        ``OMP_NUM_THREADS``, or the number of CPUs this process may use.
+
+    Raises
+    ------
+    ValueError
+        If ``FASTCONV_NUM_THREADS`` is not a positive integer.
+    """
+    scoped = _scoped.get().threads
+    if scoped is not None:
+        return scoped
+    global _threads
+    if _threads is None:
+        _threads = _default_threads()
+    return _threads
+
+
+def set_num_threads(n: int) -> int:
+    """Set the number of threads for the whole process.
+
+    Parameters
+    ----------
+    n : int
+        At least 1. Calls with little work still use one thread.
+
+    Returns
+    -------
+    int
+        The number before.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If ``n`` is not a positive integer.
+    """
+    n = integer("the number of threads", n, least=1)
+    global _threads
+    previous = _default_threads() if _threads is None else _threads
+    _threads = n
+    return previous
+
+
+def _default_threads() -> int:
+    own = os.environ.get("FASTCONV_NUM_THREADS")
+    if own:
+        if not own.strip().isdecimal() or int(own) < 1:
+            raise ValueError(f"FASTCONV_NUM_THREADS must be a positive integer; got {own!r}")
+        return int(own)
+    openmp = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    if openmp.isdecimal() and int(openmp) >= 1:
+        return int(openmp)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def debug_level() -> int:
+    """0, 1 or 2, from ``FASTCONV_DEBUG``."""
+    value = os.environ.get("FASTCONV_DEBUG", "")
+    return int(value) if value.isdecimal() else 0

@@ -1,0 +1,142 @@
+"""The choice of a kernel: what is present, what can serve, what is fastest."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
+from typing import Any
+
+from . import config, heuristics, registry
+from .errors import BackendUnavailableError
+from .registry import Kernel
+from .spec import Spec
+
+
+def _cython_reason() -> str | None:
+    try:
+        import_module("fastconv.backends.cython.isa")
+    except ImportError as error:
+        return f"the compiled modules are missing ({error}); pip install --force-reinstall fastconv"
+    return None
+
+
+def _numba_reason() -> str | None:
+    try:
+        present = find_spec("numba") is not None  # without importing it: that takes a second
+    except ValueError:  # somebody has blocked the import
+        present = False
+    return None if present else 'numba is not installed; pip install "fastconv[numba]"'
+
+
+_ABSENT: dict[str, Callable[[], str | None]] = {
+    "reference": lambda: None,
+    "numpy": lambda: None,
+    "cython": _cython_reason,
+    "numba": _numba_reason,
+    "cuda": lambda: "this version of fastconv has no CUDA kernels",
+}
+
+
+@cache
+def available(backend: str) -> str | None:
+    """None if ``backend`` can be used here, else the reason and the cure."""
+    return _ABSENT[backend]()
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A row chosen for a spec, ready to run."""
+
+    row: Kernel
+    spec: Any
+    """What the kernel sees (the ``kernel_spec``)."""
+    threads: int
+
+    @property
+    def module(self) -> ModuleType:
+        """The kernel's module, imported at its first use."""
+        return import_module(self.row.module)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One row's part in a choice: the reason against it, or None."""
+
+    row: Kernel
+    reason: str | None
+
+
+def verdicts(op: str, spec: Spec, algorithm: str, backend: str) -> list[Verdict]:
+    """Every row of ``op``, with the reason why it is out of the question, if it is."""
+    kernel_spec = spec.kernel_spec
+    precision = getattr(spec, "precision", "default")
+    found = []
+    for row in registry.rows(op):
+        if backend not in ("auto", row.backend):
+            reason: str | None = f"backend={backend!r} was asked for"
+        elif algorithm not in ("auto", row.algorithm):
+            reason = f"algorithm={algorithm!r} was asked for"
+        else:
+            reason = (
+                available(row.backend)
+                or row.why_not(kernel_spec)
+                or registry.too_inexact(row, precision)
+            )
+        found.append(Verdict(row, reason))
+    return found
+
+
+def select(op: str, spec: Spec, algorithm: object = "auto", backend: object = "auto") -> Choice:
+    """The fastest row that can serve ``spec`` within what the call asks for.
+
+    Raises
+    ------
+    BackendUnavailableError
+        The backend asked for is absent; the message has the install command.
+    ValueError, TypeError
+        An unknown backend or algorithm, or one that cannot serve this case and why.
+    """
+    backend = config.backend_for(backend, registry.BACKENDS)
+    algorithm = config.algorithm_for(algorithm, registry.algorithms(op))
+    choice = _select(op, spec, algorithm, backend, config.get_num_threads())
+    if level := config.debug_level():
+        print(_debug_line(op, spec, algorithm, backend, choice, level), file=sys.stderr)
+    return choice
+
+
+@lru_cache(maxsize=4096)
+def _select(op: str, spec: Spec, algorithm: str, backend: str, threads: int) -> Choice:
+    if backend != "auto" and (absent := available(backend)):
+        raise BackendUnavailableError(f"backend {backend!r} is not available: {absent}")
+    found = verdicts(op, spec, algorithm, backend)
+    accepted = [v.row for v in found if v.reason is None]
+    if not accepted:
+        asked = [v for v in found if _asked_for(v.row, algorithm, backend)]
+        reasons = "".join(f"\n  {v.row.name}: {v.reason}" for v in asked)
+        if not asked:
+            cells = ", ".join(v.row.name for v in found)
+            reasons = f"\n  there is no such kernel; {op} has {cells}"
+        raise ValueError(f"no kernel can serve {op} {spec}:{reasons}")
+    threads = heuristics.threads_for(spec, threads)
+    row = heuristics.rank(accepted, spec.kernel_spec, threads)[0]
+    return Choice(row, spec.kernel_spec, threads)
+
+
+def _asked_for(row: Kernel, algorithm: str, backend: str) -> bool:
+    return backend in ("auto", row.backend) and algorithm in ("auto", row.algorithm)
+
+
+def _debug_line(
+    op: str, spec: Spec, algorithm: str, backend: str, choice: Choice, level: int
+) -> str:
+    line = f"fastconv: {choice.row.name} threads={choice.threads} {spec}"
+    if level >= 2:
+        for verdict in verdicts(op, spec, algorithm, backend):
+            if verdict.row is not choice.row:
+                line += f"\n  not {verdict.row.name}: {verdict.reason or 'predicted slower'}"
+    return line

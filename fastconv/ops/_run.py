@@ -1,0 +1,80 @@
+"""From a spec and checked arrays to a filled ``out``: the last part of every call."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import arrays
+from ..arrays import Array
+from ..dispatch import Choice, select
+from ..spec import ActivationSpec, Conv2dSpec, Pool2dSpec, UnpoolSpec
+
+
+def convolve(choice: Choice, spec: Conv2dSpec, x: Array, packed: Any, bias: Array | None,
+             out: Array) -> None:
+    """Run a conv2d or conv2d_input_grad kernel on packed weights. ``x``, ``out`` as the caller
+    has them, in the spec's layout."""
+    if out.size == 0:
+        return
+    row, dtype = choice.row, choice.spec.dtype
+    x, _ = arrays.readable(arrays.padded(arrays.logical(x, spec.layout), spec), row, dtype)
+    if bias is not None:
+        bias = arrays.contiguous(bias, dtype)
+    out = arrays.logical(out, spec.layout)
+    target = arrays.landing(out, row, dtype)
+    choice.module.run(choice.spec, x, packed, bias, target, choice.threads)
+    arrays.land(target, out)
+
+
+def pack(choice: Choice, w: Array) -> Any:
+    """The weights as the chosen kernel wants them."""
+    w, _ = arrays.readable(w, choice.row, choice.spec.dtype)
+    return choice.module.pack(choice.spec, w, choice.threads)
+
+
+def pool(spec: Pool2dSpec, x: Array, backend: str, out: object) -> Array | tuple[Array, Array]:
+    """Choose and run a pooling kernel."""
+    choice = select("pool2d", spec, backend=backend)
+    result = arrays.result(out, spec.out_shape, spec.dtype, spec.layout, x=x)
+    indices = arrays.result(None, spec.out_shape, "int64", spec.layout)
+    if result.size:
+        dtype = choice.spec.dtype
+        x, _ = arrays.readable(arrays.logical(x, spec.layout), choice.row, dtype)
+        final = arrays.logical(result, spec.layout)
+        target = arrays.landing(final, choice.row, dtype)
+        where = arrays.logical(indices, spec.layout) if spec.return_indices else None
+        choice.module.run(choice.spec, x, target, where, choice.threads)
+        arrays.land(target, final)
+    return (result, indices) if spec.return_indices else result
+
+
+def unpool(spec: UnpoolSpec, x: Array, indices: Array, backend: str, out: object) -> Array:
+    """Choose and run an unpooling kernel."""
+    choice = select("max_unpool2d", spec, backend=backend)
+    result = arrays.result(
+        out, spec.out_shape, spec.dtype, spec.layout, x=x, indices=indices
+    )
+    if result.size:
+        final = arrays.logical(result, spec.layout)
+        target = arrays.landing(final, choice.row, choice.spec.dtype)
+        x, _ = arrays.readable(arrays.logical(x, spec.layout), choice.row, choice.spec.dtype)
+        where, _ = arrays.readable(arrays.logical(indices, spec.layout), choice.row, "int64")
+        choice.module.run(choice.spec, x, where, target, choice.threads)
+        arrays.land(target, final)
+    return result
+
+
+def activate(spec: ActivationSpec, x: Array, backend: str, out: object) -> Array:
+    """Choose and run an element-wise kernel; ``out`` may be ``x`` itself."""
+    choice = select("activation", spec, backend=backend)
+    if out is None:
+        result = arrays.empty_like(x, spec.dtype)
+    else:
+        in_place = isinstance(out, type(x)) and arrays.same_cells(out, x)
+        result = arrays.checked_out(out, x.shape, spec.dtype, **({} if in_place else {"x": x}))
+    if result.size:
+        x, _ = arrays.readable(x, choice.row, choice.spec.dtype)
+        target = arrays.landing(result, choice.row, choice.spec.dtype)
+        choice.module.run(choice.spec, x, target, choice.threads)
+        arrays.land(target, result)
+    return result

@@ -1,0 +1,306 @@
+"""conv2d, conv_transpose2d, the fused conv2d_pool2d and filter2d."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .. import arrays, config
+from ..arrays import FLOATS, Array
+from ..dispatch import select
+from ..spec import HALF, Conv2dSpec, IntPair, PaddingLike, one_of
+from . import _run
+from .pooling import avg_pool2d, max_pool2d, sum_pool2d
+
+_POOLS: dict[str, Callable[..., Array]] = {
+    "max": max_pool2d, "avg": avg_pool2d, "sum": sum_pool2d,
+}
+
+
+def conv2d(
+    x: Array, w: Array, bias: Array | None = None, *, stride: IntPair = 1,
+    padding: PaddingLike = 0, dilation: IntPair = 1, groups: int = 1, padding_mode: str = "zeros",
+    activation: str | None = None, layout: str = "NCHW", algorithm: str = "auto",
+    backend: str = "auto", precision: str = "default", out: Array | None = None,
+) -> Array:
+    """2-D convolution as neural networks define it: cross-correlation, summed over channels.
+
+    out[n, oc, oh, ow] = act(bias[oc] + Σ x[n, ic, oh·SH − PT + kh·DH, ow·SW − PL + kw·DW] ·
+    w[oc, ic, kh, kw]), the sum over ic of the group, kh and kw.
+
+    Parameters
+    ----------
+    x : ndarray, (N, IC, IH, IW), or (N, IH, IW, IC) with ``layout="NHWC"``
+        float32 or float64; float16 and bfloat16 are summed in float32 and rounded once.
+        Any strides, byte order and alignment. Never written.
+    w : ndarray, (OC, IC/groups, KH, KW)
+        The same dtype, in any memory order, whatever the layout.
+    bias : ndarray, (OC,), optional
+    stride, dilation : int or (height, width)
+    padding : int, (PH, PW), ((PT, PB), (PL, PR)), "valid", "same", "same_lower" or "full"
+        Cells added around the picture. "same" is TensorFlow's SAME for any stride (the odd
+        cell goes after, with "same_lower" before); "full" keeps every overlap.
+    groups : int
+        Splits the channels into independent convolutions; divides IC and OC.
+    padding_mode : {"zeros", "reflect", "replicate", "circular"}
+    activation : {None, "relu", "relu6", "leaky_relu", "sigmoid", "tanh", "silu", "hardswish"}
+        Applied to the sum; the slope of "leaky_relu" is 0.01.
+    layout : {"NCHW", "NHWC"}
+        The order of ``x``, ``out`` and the result.
+    algorithm, backend : str
+        A name, or "auto" for the predicted fastest; see :func:`fastconv.explain`.
+    precision : {"strict", "default", "fast"}
+        "strict" admits only direct summation. Under "default" an FFT may be chosen, which
+        spreads a NaN or an infinity in ``x`` over its tile.
+    out : ndarray, optional
+        Receives the result; must not overlap an input.
+
+    Returns
+    -------
+    ndarray, (N, OC, OH, OW) in ``layout`` order
+        OH = ⌊(IH + PT + PB − DH(KH−1) − 1)/SH⌋ + 1, and OW likewise. Empty if N is 0.
+
+    Raises
+    ------
+    TypeError
+        Arrays that are no NumPy arrays, dtypes that are not accepted or differ.
+    ValueError
+        Shapes, strides, paddings or groups that do not fit; the message has the rule and a fix.
+    BackendUnavailableError
+        The backend asked for is absent.
+
+    References
+    ----------
+    Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", 2016.
+    """
+    x, w = arrays.array("x", x), arrays.array("w", w)
+    bias = None if bias is None else arrays.array("bias", bias)
+    spec = Conv2dSpec.of(
+        x.shape, w.shape, stride=stride, padding=padding, dilation=dilation, groups=groups,
+        padding_mode=padding_mode, dtype=arrays.dtype_name(FLOATS, x=x, w=w, bias=bias),
+        layout=layout, bias=bias is not None, activation=activation,
+        precision=config.precision_for(precision),
+    )
+    bias = arrays.bias_of(bias, spec.OC)
+    choice = select("conv2d", spec, algorithm, backend)
+    result = arrays.result(out, spec.out_shape, spec.dtype, spec.layout, x=x, w=w, bias=bias)
+    if result.size:
+        _run.convolve(choice, spec, x, _run.pack(choice, w), bias, result)
+    return result
+
+
+def conv_transpose2d(
+    x: Array, w: Array, bias: Array | None = None, *, stride: IntPair = 1,
+    padding: PaddingLike = 0, output_padding: IntPair = 0, dilation: IntPair = 1,
+    groups: int = 1, activation: str | None = None, layout: str = "NCHW",
+    algorithm: str = "auto", backend: str = "auto", precision: str = "default",
+    out: Array | None = None,
+) -> Array:
+    """Transposed 2-D convolution: the gradient of conv2d with respect to its input.
+
+    Each cell of ``x`` adds its multiple of the kernel to the result; where conv2d with this
+    stride and padding shrinks a picture, this enlarges it again.
+
+    Parameters
+    ----------
+    x : ndarray, (N, IC, IH, IW), or (N, IH, IW, IC) with ``layout="NHWC"``
+        float32, float64, float16 or bfloat16, as for :func:`conv2d`.
+    w : ndarray, (IC, OC/groups, KH, KW)
+        As in ``torch.nn.functional.conv_transpose2d``.
+    bias : ndarray, (OC,), optional
+    stride, dilation, groups, activation, layout, algorithm, backend, precision, out
+        As for :func:`conv2d`.
+    padding : as for :func:`conv2d`
+        Cells cut off around the result; with "same" the result has IH·SH rows.
+    output_padding : int or (height, width)
+        Extra rows and columns after; smaller than stride or dilation.
+
+    Returns
+    -------
+    ndarray, (N, OC, OH, OW) in ``layout`` order
+        OH = (IH − 1)·SH − PT − PB + DH(KH − 1) + output_padding + 1, and OW likewise.
+
+    Raises
+    ------
+    TypeError, ValueError, BackendUnavailableError
+        As :func:`conv2d`.
+
+    References
+    ----------
+    Zeiler et al., "Deconvolutional networks", CVPR 2010; Dumoulin and Visin, 2016.
+    """
+    x, w = arrays.array("x", x), arrays.array("w", w)
+    bias = None if bias is None else arrays.array("bias", bias)
+    spec = Conv2dSpec.of_transpose(
+        x.shape, w.shape, stride=stride, padding=padding, output_padding=output_padding,
+        dilation=dilation, groups=groups, dtype=arrays.dtype_name(FLOATS, x=x, w=w, bias=bias),
+        layout=layout, bias=bias is not None, activation=activation,
+        precision=config.precision_for(precision),
+    )
+    bias = arrays.bias_of(bias, spec.IC)
+    choice = select("conv2d_input_grad", spec, algorithm, backend)
+    result = arrays.result(out, spec.x_shape, spec.dtype, spec.layout, x=x, w=w, bias=bias)
+    if result.size:
+        _run.convolve(choice, spec, x, _run.pack(choice, w), bias, result)
+    return result
+
+
+def conv2d_pool2d(
+    x: Array, w: Array, bias: Array | None = None, *, stride: IntPair = 1,
+    padding: PaddingLike = 0, dilation: IntPair = 1, groups: int = 1, padding_mode: str = "zeros",
+    activation: str | None = "relu", pool: str = "max", pool_size: IntPair = 2,
+    pool_stride: IntPair | None = None, pool_padding: PaddingLike = 0, layout: str = "NCHW",
+    algorithm: str = "auto", backend: str = "auto", precision: str = "default",
+    out: Array | None = None,
+) -> Array:
+    """Convolution, activation and pooling: one layer of a classic network.
+
+    Today the two steps run one after the other.
+
+    Parameters
+    ----------
+    x, w, bias, stride, padding, dilation, groups, padding_mode, layout
+        As for :func:`conv2d`.
+    activation : str or None
+        As for :func:`conv2d`, "relu" unless stated.
+    pool : {"max", "avg", "sum"}
+    pool_size, pool_stride, pool_padding
+        As for :func:`max_pool2d`; the stride is the window's size unless stated.
+    algorithm, backend, precision, out
+        As for :func:`conv2d`; the algorithm is the convolution's.
+
+    Returns
+    -------
+    ndarray, (N, OC, pooled height, pooled width) in ``layout`` order
+
+    Raises
+    ------
+    TypeError, ValueError, BackendUnavailableError
+        As :func:`conv2d` and :func:`max_pool2d`.
+    """
+    pooling = _POOLS[one_of("pool", pool, tuple(_POOLS))]
+    if out is not None:
+        _refuse_overlap(out, x=x, w=w, bias=bias)
+    x, w = arrays.array("x", x), arrays.array("w", w)
+    dtype = x.dtype
+    # Half types stay in float32 between the steps, so that the result is rounded once.
+    wide = dtype.name in HALF and w.dtype == dtype
+    if wide:
+        x, w = x.astype(np.float32), w.astype(np.float32)
+        bias = None if bias is None else arrays.array("bias", bias).astype(np.float32)
+    maps = conv2d(
+        x, w, bias, stride=stride, padding=padding, dilation=dilation, groups=groups,
+        padding_mode=padding_mode, activation=activation, layout=layout, algorithm=algorithm,
+        backend=backend, precision=precision,
+    )
+    into = None if wide else out
+    pooled = pooling(
+        maps, pool_size, stride=pool_stride, padding=pool_padding, layout=layout,
+        backend=backend, out=into,
+    )
+    if not wide:
+        return pooled
+    result = arrays.empty(pooled.shape, dtype) if out is None else arrays.checked_out(
+        out, pooled.shape, dtype.name
+    )
+    arrays.land(pooled, result)
+    return result
+
+
+def _refuse_overlap(out: object, **inputs: Any) -> None:
+    """conv2d never sees this ``out``, so its overlap with the inputs is looked for here."""
+    for name, a in inputs.items():
+        if isinstance(out, np.ndarray) and isinstance(a, np.ndarray) and arrays.overlap(out, a):
+            raise ValueError(f"out overlaps {name} in memory; pass a separate array")
+
+
+def filter2d(
+    image: Array, kernels: Any, *, padding: PaddingLike = "same", padding_mode: str = "zeros",
+    stride: IntPair = 1, dilation: IntPair = 1, algorithm: str = "auto", backend: str = "auto",
+    precision: str = "default", out: Array | None = None,
+) -> Array:
+    """Filter a picture with one kernel or several, each channel by itself.
+
+    The kernel is not flipped (correlation), as in :func:`conv2d` and OpenCV's ``filter2D``.
+
+    Parameters
+    ----------
+    image : ndarray, (H, W) or (H, W, C)
+        float32, float64, float16 or bfloat16; divide integers by their range first.
+    kernels : 2-D array, or a list of 2-D arrays of one shape
+        Python numbers and integer arrays take the image's dtype; a floating array must
+        have it.
+    padding, padding_mode, stride, dilation, algorithm, backend, precision
+        As for :func:`conv2d`; the size is kept unless stated.
+    out : ndarray, optional
+        Receives the result; must not overlap an input.
+
+    Returns
+    -------
+    ndarray, (OH, OW) or (OH, OW, C); a list of K kernels adds a last axis of length K
+
+    Raises
+    ------
+    TypeError, ValueError, BackendUnavailableError
+        As :func:`conv2d`.
+    """
+    image = arrays.array("image", image)
+    dtype = arrays.dtype_name(FLOATS, image=image)
+    if image.ndim not in (2, 3):
+        raise ValueError(f"image must have the axes (H, W) or (H, W, C); got shape {image.shape}")
+    bank, several = _bank(kernels, image)
+    channels = 1 if image.ndim == 2 else image.shape[2]
+    count = len(bank)
+    # One group for each channel; output channel c·K + k is kernel k on channel c.
+    x = image[None, :, :, None] if image.ndim == 2 else image[None]
+    w = np.tile(bank[:, None], (channels, 1, 1, 1))
+    tail = (*image.shape[2:], count) if several else image.shape[2:]
+    spec = Conv2dSpec.of(
+        x.shape, w.shape, stride=stride, padding=padding, dilation=dilation, groups=channels,
+        padding_mode=padding_mode, dtype=dtype, layout="NHWC",
+        precision=config.precision_for(precision),
+    )
+    choice = select("conv2d", spec, algorithm, backend)
+    shape = (spec.OH, spec.OW, *tail)
+    if out is None:
+        result = arrays.empty(shape, image.dtype.newbyteorder("="))
+    else:
+        result = arrays.checked_out(out, shape, dtype, image=image, kernels=bank)
+    if result.flags.c_contiguous:
+        _run.convolve(
+            choice, spec, x, _run.pack(choice, w), None,
+            result.reshape(1, spec.OH, spec.OW, spec.OC),
+        )
+    else:
+        maps = arrays.empty((1, spec.OH, spec.OW, spec.OC), result.dtype.newbyteorder("="))
+        _run.convolve(choice, spec, x, _run.pack(choice, w), None, maps)
+        result[...] = maps.reshape(shape)
+    return result
+
+
+def _bank(kernels: Any, image: Array) -> tuple[Array, bool]:
+    """The kernels as (K, KH, KW) in the image's dtype, and whether a list was given."""
+    if isinstance(kernels, (list, tuple)) and kernels and isinstance(kernels[0], np.ndarray):
+        shapes = {np.shape(k) for k in kernels}
+        if len(shapes) > 1:
+            raise ValueError(f"all kernels must have one shape; got {sorted(shapes)}")
+        given = np.stack([arrays.array("each kernel", k) for k in kernels])
+    elif isinstance(kernels, (list, tuple)):
+        try:
+            given = np.asarray(kernels)
+        except ValueError:
+            raise ValueError("kernels must be 2-D arrays of one shape") from None
+        if given.dtype.kind == "f":  # Python floats have no dtype of their own
+            given = given.astype(image.dtype)
+    else:
+        given = arrays.array("kernels", kernels)
+    if given.ndim not in (2, 3):
+        raise ValueError(
+            f"kernels must be one 2-D array or a list of them; got shape {given.shape}"
+        )
+    if given.dtype.kind in "iu":
+        given = given.astype(image.dtype)
+    arrays.dtype_name(FLOATS, image=image, kernels=given)
+    return (given, True) if given.ndim == 3 else (given[None], False)

@@ -1,0 +1,198 @@
+"""A convolution prepared once: weights copied and packed, kernel chosen for each input shape."""
+
+from __future__ import annotations
+
+from threading import Lock
+from typing import Any
+
+from . import arrays, config, registry
+from .arrays import FLOATS, Array
+from .dispatch import Choice, select
+from .explanation import Explanation, explain_spec
+from .ops import _run
+from .spec import Conv2dSpec, IntPair, PaddingLike, in_layout, integer
+
+# Shapes whose choice a plan keeps; more are chosen anew, oldest first.
+_KEPT_SHAPES = 64
+
+
+class Conv2dPlan:
+    """A convolution with fixed weights, made by :func:`plan_conv2d`.
+
+    Calling it is safe from several threads. ``algorithm``, ``backend``,
+    ``workspace_bytes`` and :meth:`explain` speak of the last shape prepared.
+    """
+
+    def __init__(
+        self, w: Array, bias: Array | None, geometry: dict[str, Any], algorithm: str, backend: str
+    ) -> None:
+        self._w = w
+        self._bias = bias
+        self._geometry = geometry
+        self._algorithm = algorithm
+        self._backend = backend
+        self._lock = Lock()
+        self._prepared: dict[Any, tuple[Conv2dSpec, Choice, Any]] = {}
+        self._packed: dict[str, Any] = {}
+        self._last: tuple[Conv2dSpec, Choice, Any] | None = None
+
+    def __call__(self, x: Array, *, out: Array | None = None) -> Array:
+        """Convolve ``x``.
+
+        Parameters
+        ----------
+        x : ndarray in the plan's layout and of the weights' dtype
+        out : ndarray, optional
+            As for :func:`conv2d`.
+
+        Returns
+        -------
+        ndarray
+            As :func:`conv2d`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As :func:`conv2d`.
+        """
+        x = arrays.array("x", x)
+        arrays.dtype_name(FLOATS, w=self._w, x=x)
+        spec, choice, packed = self._for_shape(x.shape)
+        result = arrays.result(out, spec.out_shape, spec.dtype, spec.layout, x=x)
+        if result.size:
+            _run.convolve(choice, spec, x, packed, self._bias, result)
+        return result
+
+    def prepare(self, x_shape: tuple[int, ...]) -> Conv2dPlan:
+        """Choose and pack for one input shape now, not at its first call.
+
+        Parameters
+        ----------
+        x_shape : tuple of 4 ints
+            In the plan's layout.
+
+        Returns
+        -------
+        Conv2dPlan
+            The plan itself.
+
+        Raises
+        ------
+        TypeError, ValueError, BackendUnavailableError
+            As :func:`conv2d`.
+        """
+        self._for_shape(x_shape)
+        return self
+
+    def _for_shape(self, x_shape: tuple[int, ...]) -> tuple[Conv2dSpec, Choice, Any]:
+        key = x_shape, config.get_num_threads()
+        found = self._prepared.get(key)
+        if found is None:
+            spec = Conv2dSpec.of(x_shape, self._w.shape, **self._geometry)
+            choice = select("conv2d", spec, self._algorithm, self._backend)
+            with self._lock:
+                # Packing depends on the weights only, so all shapes of a row share it.
+                if choice.row.name not in self._packed:
+                    self._packed[choice.row.name] = _run.pack(choice, self._w)
+                found = spec, choice, self._packed[choice.row.name]
+                while len(self._prepared) >= _KEPT_SHAPES:
+                    del self._prepared[next(iter(self._prepared))]
+                self._prepared[key] = found
+        self._last = found
+        return found
+
+    @property
+    def algorithm(self) -> str | None:
+        """The algorithm chosen, or None before any shape is known."""
+        return self._last[1].row.algorithm if self._last else None
+
+    @property
+    def backend(self) -> str | None:
+        """The backend chosen, or None before any shape is known."""
+        return self._last[1].row.backend if self._last else None
+
+    @property
+    def workspace_bytes(self) -> int | None:
+        """Bytes of scratch memory of one call, or None before any shape is known."""
+        if self._last is None:
+            return None
+        choice = self._last[1]
+        return int(choice.module.workspace_bytes(choice.spec, choice.threads))
+
+    def explain(self) -> Explanation:
+        """Why this kernel was chosen.
+
+        Returns
+        -------
+        Explanation
+            See :func:`fastconv.explain`.
+
+        Raises
+        ------
+        RuntimeError
+            Before any shape is known.
+        """
+        if self._last is None:
+            raise RuntimeError(
+                "this plan has seen no input shape yet; give x_shape to plan_conv2d or call it"
+            )
+        return explain_spec("conv2d", self._last[0], self._algorithm, self._backend)
+
+    def __repr__(self) -> str:
+        chosen = self._last[1].row.name if self._last else "not chosen yet"
+        return f"<Conv2dPlan w={self._w.shape} {self._w.dtype.name} {chosen}>"
+
+
+def plan_conv2d(
+    w: Array, bias: Array | None = None, *, x_shape: tuple[int, ...] | None = None,
+    stride: IntPair = 1, padding: PaddingLike = 0, dilation: IntPair = 1, groups: int = 1,
+    padding_mode: str = "zeros", activation: str | None = None, layout: str = "NCHW",
+    algorithm: str = "auto", backend: str = "auto", precision: str = "default",
+) -> Conv2dPlan:
+    """Prepare a convolution whose weights stay the same.
+
+    Parameters
+    ----------
+    w, bias
+        As for :func:`conv2d`; copied, so later changes to them do not matter.
+    x_shape : tuple of 4 ints, optional
+        An input's shape in ``layout`` order: the kernel is then chosen and the weights
+        packed now. Other shapes are served too, prepared when they first come.
+    stride, padding, dilation, groups, padding_mode, activation, layout, algorithm, backend, \
+precision
+        As for :func:`conv2d`, fixed for the life of the plan.
+
+    Returns
+    -------
+    Conv2dPlan
+        Call it with ``x``.
+
+    Raises
+    ------
+    TypeError, ValueError, BackendUnavailableError
+        As :func:`conv2d`; what depends on the input's shape, when it is known.
+    """
+    w = arrays.array("w", w)
+    bias = None if bias is None else arrays.array("bias", bias)
+    dtype = arrays.dtype_name(FLOATS, w=w, bias=bias)
+    geometry: dict[str, Any] = {
+        "stride": stride, "padding": padding, "dilation": dilation, "groups": groups,
+        "padding_mode": padding_mode, "dtype": dtype, "layout": layout, "bias": bias is not None,
+        "activation": activation, "precision": config.precision_for(precision),
+    }
+    _check_geometry(w.shape, groups, geometry)
+    bias = arrays.bias_of(bias, w.shape[0])
+    plan = Conv2dPlan(
+        w.copy(), None if bias is None else bias.copy(), geometry,
+        config.algorithm_for(algorithm, registry.algorithms("conv2d")),
+        config.backend_for(backend, registry.BACKENDS),
+    )
+    return plan if x_shape is None else plan.prepare(x_shape)
+
+
+def _check_geometry(w_shape: tuple[int, ...], groups: object, geometry: dict[str, Any]) -> None:
+    """Report what is wrong whatever the input will be, on a picture that anything fits."""
+    channels = integer("groups", groups, least=1) * (w_shape[1] if len(w_shape) == 4 else 1)
+    size = 1 << 40
+    x_shape = in_layout((1, channels, size, size), geometry["layout"])
+    Conv2dSpec.of(x_shape, w_shape, **geometry)

@@ -1,0 +1,60 @@
+"""All geometry: what an operation computes, in numbers, with every error about numbers.
+
+A spec is frozen and hashable, so that the choice of a kernel can be cached on it. Output
+sizes are computed here and nowhere else; kernels only read them.
+
+Names are those of the field: N batch; IC, OC; IH, IW; OH, OW; KH, KW; SH, SW strides;
+PT, PB, PL, PR padding; DH, DW dilation; G groups.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from .arguments import (
+    ACTIVATIONS,
+    HALF,
+    LAYOUTS,
+    LEAKY_SLOPE,
+    PADDING_MODES,
+    PADDING_NAMES,
+    POOL_MODES,
+    PRECISIONS,
+    IntPair,
+    PaddingLike,
+    dtype_of,
+    in_layout,
+    integer,
+    itemsize,
+    one_of,
+    pair,
+)
+from .convolution import Conv2dSpec
+from .elementwise import ActivationSpec
+from .pooling import Pool2dSpec, UnpoolSpec
+
+Spec: TypeAlias = Conv2dSpec | Pool2dSpec | UnpoolSpec | ActivationSpec
+
+__all__ = [
+    "ACTIVATIONS",
+    "HALF",
+    "LAYOUTS",
+    "LEAKY_SLOPE",
+    "PADDING_MODES",
+    "PADDING_NAMES",
+    "POOL_MODES",
+    "PRECISIONS",
+    "ActivationSpec",
+    "Conv2dSpec",
+    "IntPair",
+    "PaddingLike",
+    "Pool2dSpec",
+    "Spec",
+    "UnpoolSpec",
+    "dtype_of",
+    "in_layout",
+    "integer",
+    "itemsize",
+    "one_of",
+    "pair",
+]
