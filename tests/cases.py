@@ -1,0 +1,387 @@
+"""Named geometries, and how exact a result must be. Data only; ``harness.py`` runs them.
+
+A case is small, because its judge is slow, and stands for one thing that can go wrong. Sizes
+go over every border that a kernel may have: vectors of 4, 8 and 16 values, register tiles of
+6 to 14 pixels and 16 to 64 channels, blocks of some hundred products; one less, exact, one
+more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any
+
+from fastconv.registry import Kernel
+from fastconv.spec import (
+    ACTIVATIONS,
+    ActivationSpec,
+    Conv2dSpec,
+    Pool2dSpec,
+    Spec,
+    UnpoolSpec,
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One geometry with the kind of data that it is filled with."""
+
+    op: str
+    name: str
+    spec: Spec
+    fill: str = "normal"
+    """``normal`` numbers; ``ties`` (many equal ones); ``nan`` or ``inf`` here and there in x;
+    ``inf_weights``; ``lowest`` (whole windows of −inf); ``wide`` (over several decades)."""
+    same_along: tuple[int, ...] = ()
+    """Axes along which x repeats itself: they get stride 0 in the "strided" memory order."""
+    shape: tuple[int, ...] = ()
+    """Shape of the array of an activation, which knows only its size."""
+
+    def with_spec(self, **changes: Any) -> Case:
+        """The same case with some fields of its spec changed."""
+        return replace(self, spec=replace(self.spec, **changes))
+
+    @property
+    def finite(self) -> bool:
+        """Whether all data are finite."""
+        return self.fill in ("normal", "ties", "wide")
+
+
+# ---------------------------------------------------------------- exactness
+
+SINGLE_TO_DOUBLE = 2.0**-29
+"""What one bit of float64 is to one of float32."""
+MAX_TO_RMS = 8.0
+"""The worst cell, against the largest value, may be this often the rms bound: among 10⁴
+normally distributed errors the worst is at about 4 sigma."""
+
+
+def tolerance(row: Kernel, dtype: str) -> float:
+    """The rms error that the row states, relative to the rms of the result.
+
+    The judge itself computes in float64, with an error of the same size as the judged, so
+    float64 gets twice the stated bound.
+    """
+    return row.rms_error * (2 * SINGLE_TO_DOUBLE if dtype == "float64" else 1.0)
+
+
+# ---------------------------------------------------------------- conv2d
+
+
+def _conv(
+    name: str, n: int, ic: int, size: tuple[int, int], oc: int, kernel: tuple[int, int],
+    fill: str = "normal", same_along: tuple[int, ...] = (), **kwargs: Any,
+) -> Case:
+    groups = kwargs.get("groups", 1)
+    spec = Conv2dSpec.of(
+        (n, ic, *size), (oc, ic // groups, *kernel), bias=True, precision="fast", **kwargs
+    )
+    return Case("conv2d", name, spec, fill, same_along)
+
+
+CHANNEL_BORDERS = (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 47, 48, 49, 63, 64, 65)
+PIXEL_BORDERS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 14, 15, 16, 17, 24, 31, 32, 33, 47, 48, 49)
+
+CONV_BORDERS = (
+    *(_conv(f"oc{c}", 1, 3, (3, 8), c, (3, 3), padding=1) for c in CHANNEL_BORDERS),
+    *(_conv(f"ic{c}", 1, c, (2, 7), 9, (1, 1)) for c in CHANNEL_BORDERS),
+    *(_conv(f"ow{p}", 1, 2, (2, p), 17, (3, 3), padding=1) for p in PIXEL_BORDERS),
+    *(_conv(f"pixels{p}", 1, 5, (1, p), 8, (1, 1)) for p in PIXEL_BORDERS),
+    *(_conv(f"depthwise{p}", 1, 3, (3, p), 3, (3, 3), groups=3, padding=1) for p in PIXEL_BORDERS),
+    *(
+        _conv(f"group_of{c}", 1, 2 * c, (3, 6), 2 * c, (3, 3), groups=2, padding=1)
+        for c in (3, 4, 5, 8, 9, 17)
+    ),
+)
+
+CONV_SHAPES = (
+    _conv("one_cell", 1, 1, (1, 1), 1, (1, 1)),
+    _conv("whole_picture", 2, 3, (4, 5), 6, (4, 5)),
+    _conv("3x3", 2, 6, (9, 11), 8, (3, 3), padding=1),
+    _conv("3x3_valid", 1, 16, (10, 10), 16, (3, 3)),
+    _conv("1x1", 2, 20, (6, 5), 12, (1, 1)),
+    _conv("1x1_s2", 2, 8, (9, 7), 12, (1, 1), stride=2),
+    _conv("1x1_padded", 1, 4, (3, 3), 5, (1, 1), padding=1),
+    _conv("5x5", 1, 3, (10, 9), 6, (5, 5), padding=2),
+    _conv("7x7_s2", 1, 3, (22, 21), 10, (7, 7), stride=2, padding=3),
+    _conv("3x3_s2", 2, 5, (11, 10), 8, (3, 3), stride=2, padding=1),
+    _conv("3x3_s3", 1, 4, (13, 14), 5, (3, 3), stride=3, padding=1),
+    _conv("3x3_s2x1", 1, 4, (9, 9), 5, (3, 3), stride=(2, 1), padding=1),
+    _conv("stride_over_kernel", 1, 3, (13, 14), 4, (2, 2), stride=5),
+    _conv("1x7", 1, 4, (5, 13), 4, (1, 7), padding=(0, 3)),
+    _conv("7x1", 1, 4, (13, 5), 4, (7, 1), padding=(3, 0)),
+    _conv("even_2x2", 1, 3, (7, 8), 4, (2, 2)),
+    _conv("even_4x6_same", 1, 3, (7, 8), 4, (4, 6), padding="same"),
+    _conv("same_s2", 1, 3, (8, 9), 4, (3, 3), padding="same", stride=2),
+    _conv("same_lower_s2", 1, 3, (8, 9), 4, (3, 3), padding="same_lower", stride=2),
+    _conv("full", 1, 2, (5, 6), 3, (3, 4), padding="full"),
+    _conv("asymmetric_pads", 2, 3, (6, 7), 5, (3, 3), padding=((2, 0), (1, 3))),
+    _conv("padding_over_kernel", 1, 2, (3, 3), 3, (2, 2), padding=4),
+    _conv("dilation2", 1, 4, (11, 12), 6, (3, 3), dilation=2, padding=2),
+    _conv("dilation3x2_s2", 1, 3, (14, 13), 5, (3, 3), dilation=(3, 2), stride=2, padding=3),
+    _conv("groups2", 2, 6, (7, 8), 10, (3, 3), groups=2, padding=1),
+    _conv("groups4_s2", 1, 16, (8, 9), 8, (3, 3), groups=4, stride=2, padding=1),
+    _conv("groups_1x1", 1, 12, (5, 6), 18, (1, 1), groups=3),
+    _conv("depthwise", 2, 17, (8, 9), 17, (3, 3), groups=17, padding=1),
+    _conv("depthwise_s2", 1, 16, (9, 10), 16, (3, 3), groups=16, stride=2, padding=1),
+    _conv("depthwise_5x5", 1, 5, (10, 11), 5, (5, 5), groups=5, padding=2),
+    _conv("depthwise_dilated", 1, 4, (10, 11), 4, (3, 3), groups=4, dilation=2, padding=2),
+    _conv("depthwise_multiplier", 1, 5, (6, 7), 15, (3, 3), groups=5, padding=1),
+    _conv("picture", 1, 1, (37, 70), 1, (3, 3), padding=1),
+    _conv("picture_to_many", 1, 1, (12, 19), 33, (5, 5), padding=2),
+    _conv("picture_21x21", 1, 1, (26, 33), 2, (21, 21), padding=10),
+    _conv("picture_11x11_valid", 1, 1, (40, 37), 1, (11, 11)),
+    _conv("deep", 1, 260, (4, 5), 8, (3, 3), padding=1),
+    _conv("deep_1x1", 1, 517, (2, 4), 6, (1, 1)),
+    _conv("wide", 1, 3, (3, 4), 257, (3, 3), padding=1),
+    _conv("many_pixels", 1, 2, (40, 67), 2, (3, 3), padding=1),
+    _conv("batch", 5, 3, (4, 5), 4, (3, 3), padding=1),
+    _conv("repeated_batch", 3, 4, (6, 7), 5, (3, 3), padding=1, same_along=(0,)),
+    _conv("repeated_channels_and_columns", 2, 4, (6, 7), 5, (3, 3), padding=1, same_along=(1, 3)),
+)
+
+CONV_NONFINITE = (
+    _conv("nan_3x3", 1, 5, (9, 20), 18, (3, 3), "nan", padding=1),
+    _conv("inf_3x3_s2", 1, 5, (9, 20), 18, (3, 3), "inf", padding=1, stride=2),
+    _conv("nan_1x1", 1, 9, (3, 9), 17, (1, 1), "nan"),
+    _conv("nan_depthwise", 1, 4, (7, 20), 4, (3, 3), "nan", padding=1, groups=4),
+    _conv("inf_weights_over_padding", 1, 4, (7, 9), 17, (3, 3), "inf_weights", padding=1),
+    _conv("inf_weights_5x5_s2", 1, 3, (7, 9), 5, (5, 5), "inf_weights", padding=2, stride=2),
+    _conv("inf_weights_depthwise", 1, 4, (6, 20), 4, (3, 3), "inf_weights", padding=1, groups=4),
+)
+
+CONV = CONV_SHAPES + CONV_BORDERS + CONV_NONFINITE
+
+# ---------------------------------------------------------------- conv2d_input_grad
+
+
+def _transposed(
+    name: str, n: int, c: int, size: tuple[int, int], to: int, kernel: tuple[int, int],
+    fill: str = "normal", same_along: tuple[int, ...] = (), **kwargs: Any,
+) -> Case:
+    groups = kwargs.get("groups", 1)
+    spec = Conv2dSpec.of_transpose(
+        (n, c, *size), (c, to // groups, *kernel), bias=True, precision="fast", **kwargs
+    )
+    return Case("conv2d_input_grad", name, spec, fill, same_along)
+
+
+TRANSPOSED = (
+    _transposed("one_cell", 1, 1, (1, 1), 1, (1, 1)),
+    _transposed("3x3", 2, 5, (6, 7), 4, (3, 3), padding=1),
+    _transposed("3x3_no_padding", 1, 4, (5, 6), 3, (3, 3)),
+    _transposed("2x2_s2", 2, 8, (5, 6), 6, (2, 2), stride=2),
+    _transposed("4x4_s2", 1, 6, (5, 7), 9, (4, 4), stride=2, padding=1),
+    _transposed("3x3_s2_output_padding", 1, 4, (5, 6), 3, (3, 3), stride=2, padding=1,
+                output_padding=1),
+    _transposed("3x3_s2x1_output_padding1x0", 1, 4, (5, 6), 3, (3, 3), stride=(2, 1), padding=1,
+                output_padding=(1, 0)),
+    _transposed("output_padding_by_dilation", 1, 3, (5, 6), 3, (3, 3), dilation=3,
+                output_padding=2),
+    _transposed("stride_over_kernel", 1, 3, (4, 5), 4, (2, 2), stride=4, output_padding=3),
+    _transposed("3x3_s3", 1, 4, (4, 5), 5, (3, 3), stride=3, padding=1),
+    _transposed("5x4_s3x2", 1, 3, (4, 5), 4, (5, 4), stride=(3, 2), padding=(2, 1)),
+    _transposed("same_s2", 1, 3, (5, 4), 4, (3, 3), stride=2, padding="same"),
+    _transposed("same_lower_s2", 1, 3, (5, 4), 4, (3, 3), stride=2, padding="same_lower"),
+    _transposed("asymmetric_pads", 1, 3, (6, 7), 4, (4, 4), stride=2, padding=((0, 1), (2, 0))),
+    _transposed("dilation2_s2", 1, 3, (5, 6), 4, (3, 3), stride=2, dilation=2, padding=2),
+    _transposed("dilation2x3", 1, 3, (5, 6), 4, (3, 3), dilation=(2, 3)),
+    _transposed("1x1", 1, 9, (5, 6), 7, (1, 1)),
+    _transposed("1x1_s2", 1, 3, (4, 5), 4, (1, 1), stride=2),
+    _transposed("groups2_s2", 1, 6, (5, 6), 8, (3, 3), stride=2, padding=1, groups=2),
+    _transposed("depthwise_s2", 2, 5, (5, 6), 5, (4, 4), stride=2, padding=1, groups=5),
+    _transposed("depthwise_multiplier", 1, 4, (5, 6), 12, (3, 3), padding=1, groups=4),
+    _transposed("deep", 1, 70, (3, 4), 17, (3, 3), stride=2, padding=1),
+    _transposed("wide", 1, 3, (3, 4), 65, (2, 2), stride=2),
+    _transposed("batch", 4, 3, (3, 4), 5, (3, 3), stride=2),
+    _transposed("repeated_batch", 3, 4, (4, 5), 5, (3, 3), stride=2, same_along=(0,)),
+    *(
+        _transposed(f"ic{c}", 1, 4, (2, 5), c, (3, 3), stride=2, padding=1)
+        for c in (7, 8, 9, 15, 16, 17, 31, 32, 33, 64)
+    ),
+    *(
+        _transposed(f"width{p}", 1, 3, (2, p), 5, (4, 4), stride=2, padding=1)
+        for p in (1, 2, 6, 7, 8, 12, 13, 15, 16, 17, 33)
+    ),
+    _transposed("nan_s2", 1, 3, (6, 7), 9, (3, 3), "nan", stride=2, padding=1),
+    _transposed("inf_weights_s2", 1, 3, (6, 7), 9, (3, 3), "inf_weights", stride=2, padding=1),
+)
+
+# ---------------------------------------------------------------- pool2d
+
+_WINDOWS: tuple[tuple[str, tuple[int, int, int, int], Any, dict[str, Any]], ...] = (
+    ("2x2", (2, 3, 8, 10), 2, {}),
+    ("2x2_odd", (1, 4, 7, 9), 2, {}),
+    ("3x3_s2", (2, 5, 11, 12), 3, {"stride": 2, "padding": 1}),
+    ("3x3_s1", (1, 3, 6, 17), 3, {"stride": 1, "padding": 1}),
+    ("3x2_s2x3", (1, 3, 9, 11), (3, 2), {"stride": (2, 3)}),
+    ("same_s2", (1, 3, 8, 9), 3, {"stride": 2, "padding": "same"}),
+    ("asymmetric_pads", (1, 2, 7, 8), 4, {"stride": 2, "padding": ((0, 2), (1, 0))}),
+    ("stride_over_window", (1, 2, 11, 12), 2, {"stride": 4}),
+    ("1x1_s2", (1, 2, 5, 6), 1, {"stride": 2}),
+    ("1xk", (1, 3, 4, 33), (1, 5), {"stride": 1, "padding": (0, 2)}),
+    ("kx1", (1, 3, 33, 4), (5, 1), {"stride": 1, "padding": (2, 0)}),
+    ("whole", (2, 3, 5, 6), (5, 6), {}),
+    ("large_window", (1, 1, 20, 19), 13, {"stride": 3, "padding": 6}),
+    ("ceil", (1, 3, 8, 10), 3, {"stride": 2, "ceil_mode": True}),
+    ("ceil_padded", (1, 3, 6, 7), 3, {"stride": 2, "padding": 1, "ceil_mode": True}),
+    ("ceil_dropped_window", (1, 3, 7, 6), 2, {"stride": 3, "padding": 1, "ceil_mode": True}),
+    ("many_channels", (1, 67, 4, 6), 2, {}),
+)
+
+
+def _pool(mode: str, name: str, shape: Any, size: Any, fill: str, kwargs: dict[str, Any]) -> Case:
+    spec = Pool2dSpec.of(mode, shape, size, **kwargs)
+    return Case("pool2d", f"{mode}_{name}", spec, fill)
+
+
+def _max(name: str, shape: Any, size: Any, fill: str = "normal", **kwargs: Any) -> Case:
+    return _pool("max", name, shape, size, fill, kwargs)
+
+
+def _avg(name: str, shape: Any, size: Any, **kwargs: Any) -> Case:
+    return _pool("avg", name, shape, size, "normal", kwargs)
+
+
+def _adaptive(mode: str, shape: Any, size: Any, **kwargs: Any) -> Case:
+    spec = Pool2dSpec.of_adaptive(mode, shape, size, **kwargs)
+    indices = "_indices" if kwargs.get("return_indices") else ""
+    name = f"{mode}_adaptive_{spec.IH}x{spec.IW}_to_{spec.OH}x{spec.OW}{indices}"
+    return Case("pool2d", name, spec)
+
+
+_PADDED = (
+    (name, shape, size, kwargs) for name, shape, size, kwargs in _WINDOWS
+    if kwargs.get("padding") or kwargs.get("ceil_mode")
+)
+
+POOL = (
+    *(_max(name, shape, size, **kwargs) for name, shape, size, kwargs in _WINDOWS),
+    *(
+        _max(f"{name}_indices", shape, size, "ties", return_indices=True, **kwargs)
+        for name, shape, size, kwargs in _WINDOWS
+    ),
+    *(_avg(name, shape, size, **kwargs) for name, shape, size, kwargs in _WINDOWS),
+    *(
+        _avg(f"{name}_inside", shape, size, count_include_pad=False, **kwargs)
+        for name, shape, size, kwargs in _PADDED
+    ),
+    _avg("divisor", (1, 3, 7, 8), 3, stride=2, padding=1, divisor_override=5),
+    *(
+        _pool(mode, name, shape, size, "normal", {**kwargs, **more})
+        for mode, more in (("sum", {}), ("lp", {"norm": 2.0}), ("lp", {"norm": 1.0}),
+                           ("lp", {"norm": 3.5}))
+        for name, shape, size, kwargs in _WINDOWS[:6:2]
+        for name in (f"{name}_{more['norm']}" if more else name,)
+    ),
+    *(
+        _max(f"dilated{d}{'_indices' * i}", (1, 3, 11, 20), 3, "ties", dilation=d, stride=s,
+             padding=1, return_indices=bool(i))
+        for d, s, i in ((2, 1, 0), (2, 2, 1), (3, 1, 1))
+    ),
+    *(
+        _max(f"width{p}_s{s}", (1, 2, 3, p), 3, stride=s, padding=1)
+        for p, s in product(PIXEL_BORDERS, (1, 2))
+    ),
+    *(_avg(f"width{p}", (1, 2, 3, p), 3, stride=1, padding=1) for p in PIXEL_BORDERS),
+    *(_max(f"channels{c}", (1, c, 5, 5), 3, stride=2) for c in CHANNEL_BORDERS),
+    *(_avg(f"channels{c}", (1, c, 5, 5), 3, stride=2) for c in CHANNEL_BORDERS),
+    *(
+        _max(f"{fill}_{name}{'_indices' * i}", (2, 4, 9, 21), size, fill, return_indices=bool(i),
+             **kwargs)
+        for fill, i in product(("nan", "lowest"), (0, 1))
+        for name, size, kwargs in (
+            ("2x2", 2, {}), ("3x3_s1", 3, {"stride": 1, "padding": 1}),
+            ("3x3_s2", 3, {"stride": 2, "padding": 1}),
+        )
+    ),
+    _pool("avg", "nan_3x3", (1, 3, 7, 21), 3, "nan", {"stride": 1, "padding": 1}),
+    _pool("sum", "inf_2x2", (1, 3, 6, 20), 2, "inf", {}),
+    Case("pool2d", "max_repeated", Pool2dSpec.of("max", (2, 3, 6, 8), 3, stride=1, padding=1),
+         "normal", (0, 2)),
+    *(
+        _adaptive(mode, shape, size, **kwargs)
+        for mode, kwargs in (("max", {}), ("max", {"return_indices": True}), ("avg", {}))
+        for shape, size in (
+            ((2, 3, 7, 10), (3, 4)), ((1, 3, 5, 6), (5, 6)), ((1, 2, 3, 4), (7, 9)),
+            ((1, 2, 13, 35), (1, 6)),
+        )
+    ),
+    *(
+        _adaptive(mode, (2, c, *size), 1)
+        for mode in ("max", "avg", "sum")
+        for c, size in ((3, (7, 7)), (17, (4, 5)), (2, (1, 1)), (1, (30, 67)))
+    ),
+)
+
+# ---------------------------------------------------------------- max_unpool2d
+
+
+def _unpool(name: str, shape: Any, size: Any, **kwargs: Any) -> Case:
+    return Case("max_unpool2d", name, UnpoolSpec.of(shape, size, **kwargs))
+
+
+UNPOOL = (
+    _unpool("2x2", (2, 3, 4, 5), 2),
+    _unpool("2x2_output_size", (1, 3, 4, 5), 2, output_size=(9, 11)),
+    _unpool("3x3_s2", (1, 3, 4, 5), 3, stride=2, padding=1),
+    _unpool("one_cell", (1, 1, 1, 1), 2),
+    _unpool("wide_row", (2, 2, 1, 33), (1, 3)),
+    _unpool("many_channels", (1, 35, 3, 3), 2),
+)
+
+# ---------------------------------------------------------------- activation
+
+
+def _activation(name: str, shape: tuple[int, ...], slope: float = 0.01, fill: str = "wide") -> Case:
+    size = 1
+    for n in shape:
+        size *= n
+    sizes = "x".join(map(str, shape)) or "0d"
+    label = f"{name}_{sizes}" + ("" if slope == 0.01 else f"_slope{slope}")
+    return Case("activation", label, ActivationSpec(name, size, slope=slope), fill, shape=shape)
+
+
+ACTIVATION_SHAPES = (
+    (), (1,), (7,), (8,), (9,), (15,), (16,), (17,), (33,), (63,), (64,), (65,), (1000,),
+    (3, 5), (2, 3, 5, 7), (1, 2, 1, 3, 2),
+)
+
+ACTIVATION = (
+    *(_activation(name, shape) for name in ACTIVATIONS for shape in ACTIVATION_SHAPES),
+    _activation("leaky_relu", (3, 33), slope=0.3),
+    _activation("leaky_relu", (3, 33), slope=-1.5),
+    _activation("leaky_relu", (3, 33), slope=2.0),
+)
+
+# ---------------------------------------------------------------- all
+
+CASES: tuple[Case, ...] = CONV + TRANSPOSED + POOL + UNPOOL + ACTIVATION
+
+EPILOGUES = (
+    _conv("3x3", 1, 5, (5, 9), 17, (3, 3), padding=1),
+    _conv("1x1", 1, 9, (4, 5), 9, (1, 1)),
+    _conv("depthwise", 1, 5, (5, 9), 5, (3, 3), groups=5, padding=1),
+    _conv("picture", 1, 1, (9, 20), 3, (5, 5), padding=2),
+    _transposed("transposed", 1, 3, (4, 5), 9, (3, 3), stride=2, padding=1),
+)
+"""What the fused bias and activation are tried on."""
+
+EXACT_INTEGERS = tuple(
+    case for case in CASES
+    if (isinstance(case.spec, Pool2dSpec) and case.spec.mode == "max" and case.finite)
+    or isinstance(case.spec, UnpoolSpec)
+    or (isinstance(case.spec, ActivationSpec) and case.spec.name in ("relu", "relu6"))
+)
+"""What integers go through unchanged."""
+
+
+def cases(op: str) -> tuple[Case, ...]:
+    """The cases of one operation."""
+    return tuple(case for case in CASES if case.op == op)
+
+
+def taps(spec: Conv2dSpec) -> int:
+    """Products that are summed for one output value."""
+    return spec.IC // spec.G * spec.KH * spec.KW

@@ -1,0 +1,256 @@
+"""Runs rows through the kernel contract and judges what they return."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from buffers import CONTIGUOUS, ORDERS, Array, Placed, place_input, place_output
+from cases import MAX_TO_RMS, Case, tolerance
+
+from fastconv.dispatch import available
+from fastconv.registry import Kernel, rows
+from fastconv.spec import ActivationSpec, Conv2dSpec, Pool2dSpec, UnpoolSpec
+
+KEEPS_WEIGHTS = ("reference", "numpy")
+"""Wings that may compute from the caller's weights; all others must have copied them."""
+
+
+# ---------------------------------------------------------------- rows
+
+
+def kernel(row: Kernel) -> ModuleType:
+    """The row's module; a skip, with the reason, where its backend is absent."""
+    if reason := available(row.backend):
+        pytest.skip(reason)
+    return import_module(row.module)
+
+
+def judge(op: str) -> Kernel:
+    """The row that defines what is right."""
+    return next(row for row in rows(op) if row.backend == "reference")
+
+
+def serves(row: Kernel, case: Case) -> bool:
+    """Whether the row promises this case: only direct sums keep a NaN where it belongs."""
+    accepted = row.why_not(case.spec.kernel_spec) is None
+    return accepted and row.op == case.op and (case.finite or row.direct_sum)
+
+
+def orders(row: Kernel) -> tuple[str, ...]:
+    """The memory orders that the row takes."""
+    return ORDERS if "strided" in row.layouts else tuple(o for o in CONTIGUOUS if o in row.layouts)
+
+
+# ---------------------------------------------------------------- data
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a kernel reads; float32 values, so that every float dtype holds them exactly."""
+
+    x: Array
+    w: Array | None = None
+    bias: Array | None = None
+    indices: Array | None = None
+
+
+@cache
+def data(case: Case) -> Data:
+    """The case's inputs: the same in every run."""
+    rng = np.random.default_rng(zlib.crc32(f"{case.op} {case.name}".encode()))
+    spec = case.spec
+    x = _values(rng, in_shape(case), case)
+    if isinstance(spec, Conv2dSpec):
+        fan = _fan_in(case.op, spec)
+        w = rng.standard_normal(spec.w_shape).astype(np.float32) / np.float32(np.sqrt(fan))
+        if case.fill == "inf_weights":
+            _sprinkle(rng, w, (np.inf, -np.inf))
+        bias = rng.standard_normal(out_shape(case)[1]).astype(np.float32)
+        return Data(x, w, bias if spec.bias else None)
+    if isinstance(spec, UnpoolSpec):
+        cells = [rng.permutation(spec.OH * spec.OW)[: spec.IH * spec.IW] for _ in
+                 range(spec.N * spec.C)]
+        return Data(x, indices=np.array(cells, np.int64).reshape(spec.x_shape))
+    return Data(x)
+
+
+def _values(rng: np.random.Generator, shape: tuple[int, ...], case: Case) -> Array:
+    base = tuple(1 if a in case.same_along else n for a, n in enumerate(shape))
+    if case.fill == "ties":
+        x = rng.integers(-3, 4, base).astype(np.float32)
+    else:
+        x = np.asarray(rng.standard_normal(base), np.float32)
+    if case.fill == "wide":
+        x = x * np.float32(10) ** np.asarray(rng.uniform(-3, 1.2, base), np.float32)
+    elif case.fill == "nan":
+        _sprinkle(rng, x, (np.nan,))
+    elif case.fill == "inf":
+        _sprinkle(rng, x, (np.inf, -np.inf))
+    elif case.fill == "lowest":
+        x = np.where(np.asarray(rng.random(base)) < 0.9, np.float32(-np.inf), x)
+    return np.broadcast_to(x, shape)
+
+
+def _sprinkle(rng: np.random.Generator, a: Array, values: tuple[float, ...]) -> None:
+    """Put each value into about one cell of sixty, and into one at least."""
+    flat = a.reshape(-1)
+    for value in values:
+        flat[rng.integers(0, a.size, max(1, a.size // 60))] = value
+
+
+def _fan_in(op: str, spec: Conv2dSpec) -> float:
+    """Products summed for one result, so that results are of size 1."""
+    if op == "conv2d":
+        return spec.IC // spec.G * spec.KH * spec.KW
+    return max(1.0, spec.OC / spec.G * spec.KH * spec.KW / (spec.SH * spec.SW))
+
+
+def in_shape(case: Case) -> tuple[int, ...]:
+    """Shape of the kernel's first array."""
+    if isinstance(case.spec, ActivationSpec):
+        return case.shape
+    return case.spec.out_shape if case.op == "conv2d_input_grad" else case.spec.x_shape
+
+
+def out_shape(case: Case) -> tuple[int, ...]:
+    """Shape of the kernel's result."""
+    if isinstance(case.spec, ActivationSpec):
+        return case.shape
+    return case.spec.x_shape if case.op == "conv2d_input_grad" else case.spec.out_shape
+
+
+# ---------------------------------------------------------------- running
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a kernel wrote."""
+
+    out: Array
+    indices: Array | None = None
+
+
+@cache
+def expected(case: Case, dtype: str = "float64") -> Result:
+    """What the reference gives, on contiguous copies."""
+    row = judge(case.op)
+    case = case.with_spec(dtype=dtype)
+    given = data(case)
+    out = np.empty(out_shape(case), dtype)
+    result = Result(out, np.empty(out.shape, np.int64) if _wants_indices(case) else None)
+    _call(import_module(row.module), case, _cast(given, dtype), result, 1)
+    return result
+
+
+def run(row: Kernel, case: Case, dtype: str, order: str = "NCHW", threads: int = 1) -> Result:
+    """Call the row on poisoned memory; fail if it touches what it must not."""
+    module = kernel(row)
+    layout = "NHWC" if order.startswith("NHWC") else "NCHW"
+    case = case.with_spec(dtype=dtype)
+    if not isinstance(case.spec, ActivationSpec):
+        case = case.with_spec(layout=layout)
+    given = _cast(data(case), dtype)
+    x = place_input(given.x, order, case.same_along if order == "strided" else ())
+    w = place_input(given.w, order) if given.w is not None else None
+    bias = place_input(given.bias, "NCHW") if given.bias is not None else None
+    indices = place_input(given.indices, order) if given.indices is not None else None
+    out = place_output(out_shape(case), dtype, order)
+    where = place_output(out_shape(case), np.int64, order) if _wants_indices(case) else None
+
+    inputs = {"x": x, "w": w, "bias": bias, "indices": indices}
+    memory_before = {name: p.memory.tobytes() for name, p in inputs.items() if p}
+    guards_before = [p.surroundings() for p in (out, where) if p]
+    forget = w if row.backend not in KEEPS_WEIGHTS else None
+    placed = Data(x.array, w and w.array, bias and bias.array, indices and indices.array)
+    _call(module, case, placed, Result(out.array, where and where.array), threads, forget)
+
+    for name, before in memory_before.items():
+        changed = inputs[name] is not forget and inputs[name].memory.tobytes() != before
+        assert not changed, f"{name} or its surroundings were written ({order})"
+    for name, before, p in zip(("out", "indices"), guards_before, (out, where), strict=False):
+        assert p.surroundings() == before, f"bytes beside {name} were written ({order})"
+    return Result(out.array, where and where.array)
+
+
+def _call(
+    module: ModuleType, case: Case, given: Data, result: Result, threads: int,
+    forget: Placed | None = None,
+) -> None:
+    spec = case.spec
+    if isinstance(spec, Conv2dSpec):
+        packed = module.pack(spec, given.w, threads)
+        if forget:  # the weights that were packed must not be needed any more
+            forget.memory[:] = 0xFF
+        module.run(spec, given.x, packed, given.bias, result.out, threads)
+    elif isinstance(spec, Pool2dSpec):
+        module.run(spec, given.x, result.out, result.indices, threads)
+    elif isinstance(spec, UnpoolSpec):
+        module.run(spec, given.x, given.indices, result.out, threads)
+    else:
+        module.run(spec, given.x, result.out, threads)
+
+
+def _cast(given: Data, dtype: str) -> Data:
+    def cast(a: Array | None) -> Array | None:
+        return None if a is None else a.astype(dtype)
+
+    x = given.x if np.dtype(dtype).kind == "f" else np.round(given.x)
+    if np.dtype(dtype).kind == "u":
+        x = np.abs(x)
+    x = x.astype(dtype)
+    return Data(x, cast(given.w), cast(given.bias), given.indices)
+
+
+def _wants_indices(case: Case) -> bool:
+    return isinstance(case.spec, Pool2dSpec) and case.spec.return_indices
+
+
+# ---------------------------------------------------------------- judging
+
+
+def check(actual: Array, wanted: Array, bound: float, context: object = "") -> None:
+    """``actual`` has the judge's infinities and NaN in place, and its numbers within ``bound``.
+
+    ``bound`` is on the root-mean-square error, relative to that of the result (or to 1, the
+    size that the data are made to have); the worst cell may be ``MAX_TO_RMS`` times as bad,
+    relative to the largest.
+    """
+    assert actual.shape == wanted.shape
+    finite = np.isfinite(wanted)
+    np.testing.assert_array_equal(actual[~finite], wanted[~finite], f"not finite: {context}")
+    assert np.isfinite(actual[finite]).all(), f"NaN or infinity where a number belongs: {context}"
+    if not finite.any():
+        return
+    right = wanted[finite].astype(np.float64)
+    error = np.abs(actual[finite].astype(np.float64) - right)
+    scale = max(1.0, float(np.sqrt(np.mean(right**2))))
+    rms = float(np.sqrt(np.mean(error**2))) / scale
+    worst = float(error.max()) / max(scale, float(np.abs(right).max()))
+    assert rms <= bound, f"rms error {rms:.2e} exceeds {bound:.2e}: {context}"
+    assert worst <= MAX_TO_RMS * bound, f"worst error {worst:.2e}, bound {bound:.2e}: {context}"
+
+
+def check_row(row: Kernel, case: Case, dtype: str, order: str, threads: int = 1) -> None:
+    """Run the row and compare it with the judge."""
+    got = run(row, case, dtype, order, threads)
+    context = f"{row.name} {case.name} {dtype} {order} threads={threads}"
+    if np.dtype(dtype).kind == "f":
+        wanted = expected(case)
+        check(got.out, wanted.out, tolerance(row, dtype), context)
+    else:
+        wanted = expected(case, dtype)
+        np.testing.assert_array_equal(got.out, wanted.out, context)
+    if wanted.indices is not None:
+        np.testing.assert_array_equal(got.indices, wanted.indices, f"indices: {context}")
+
+
+def same_bits(a: Any, b: Any) -> bool:
+    """Whether two arrays hold the same bytes, NaN included."""
+    return np.ascontiguousarray(a).tobytes() == np.ascontiguousarray(b).tobytes()

@@ -1,0 +1,174 @@
+"""Every row, on every case that it accepts, against the reference in float64.
+
+The kernels are called as the contract of ``fastconv.registry`` says, without the public
+functions: what the rows promise is tested, not what dispatch asks of them today.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fastconv.registry import NATIVE_FLOATS, ROWS, Kernel
+from fastconv.spec import ACTIVATIONS, ActivationSpec, Conv2dSpec, Pool2dSpec
+
+from  import harness
+from cases import CASES, EPILOGUES, EXACT_INTEGERS, Case, tolerance
+
+THREADS = 2
+
+
+def _rows_and_cases(cases: tuple[Case, ...], **spec: Any) -> list[Any]:
+    return [
+        pytest.param(row, case, id=f"{row.name}-{case.name}")
+        for row in ROWS
+        for case in cases
+        if row.op == case.op and harness.serves(row, case.with_spec(**spec))
+    ]
+
+
+@pytest.mark.parametrize("dtype", NATIVE_FLOATS)
+@pytest.mark.parametrize(("row", "case"), _rows_and_cases(CASES))
+def test_row_equals_reference(row: Kernel, case: Case, dtype: str) -> None:
+    harness.kernel(row)
+    for order in harness.orders(row):
+        harness.check_row(row, case, dtype, order, THREADS)
+
+
+@pytest.mark.parametrize("activation", [None, *ACTIVATIONS])
+@pytest.mark.parametrize("bias", [False, True], ids=["no_bias", "bias"])
+@pytest.mark.parametrize(("row", "case"), _rows_and_cases(EPILOGUES))
+def test_epilogue(row: Kernel, case: Case, bias: bool, activation: str | None) -> None:
+    harness.kernel(row)
+    case = case.with_spec(bias=bias, activation=activation)
+    for dtype in NATIVE_FLOATS:
+        for order in harness.orders(row)[:2]:
+            harness.check_row(row, case, dtype, order, THREADS)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int32", "int64"])
+@pytest.mark.parametrize(("row", "case"), _rows_and_cases(EXACT_INTEGERS, dtype="int32"))
+def test_integers_are_exact(row: Kernel, case: Case, dtype: str) -> None:
+    harness.kernel(row)
+    for order in ("NCHW", "strided"):
+        harness.check_row(row, case, dtype, order, THREADS)
+
+
+# ---------------------------------------------------------------- activations, value by value
+
+POINTS = np.concatenate([
+    [0.0, -0.0, np.inf, -np.inf, np.nan, 3.0, -3.0, 6.0],
+    [1e-40, -1e-40, 1e-30, -1e-30, 1e-8, -1e-8, 3e38, -3e38],
+    np.linspace(-110, 110, 1201), np.linspace(-10, 10, 1201), np.geomspace(1e-12, 1, 200),
+    -np.geomspace(1e-12, 1, 200),
+]).astype(np.float32)
+
+
+@pytest.mark.parametrize("dtype", NATIVE_FLOATS)
+@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize(
+    "row", [r for r in ROWS if r.op == "activation"], ids=lambda row: row.name
+)
+def test_activation_keeps_its_digits(row: Kernel, name: str, dtype: str) -> None:
+    """Each value is right to a few units in its own last place, far tails included."""
+    module = harness.kernel(row)
+    x = POINTS.astype(dtype)
+    out = np.full_like(x, np.nan)
+    module.run(ActivationSpec(name, x.size, dtype), x, out, 1)
+    right = _by_definition(name, POINTS.astype(np.longdouble))
+    np.testing.assert_array_equal(np.isnan(out), np.isnan(right))
+    real = np.isfinite(right)
+    np.testing.assert_array_equal(out[~real], right[~real].astype(dtype))
+    info = np.finfo(dtype)  # below the smallest normal number digits are lost by nature
+    allowed = np.maximum(8 * info.eps * np.abs(right[real]), info.tiny)
+    wrong = np.abs(out[real].astype(np.longdouble) - right[real]) > allowed
+    assert not wrong.any(), (x[real][wrong][:5], out[real][wrong][:5], right[real][wrong][:5])
+
+
+def _by_definition(name: str, x: Any) -> Any:
+    with np.errstate(all="ignore"):
+        sigmoid = np.where(x < 0, np.exp(x) / (1 + np.exp(x)), 1 / (1 + np.exp(-x)))
+        return {
+            "relu": lambda: np.where(x > 0, x, np.where(np.isnan(x), x, 0)),
+            "relu6": lambda: np.where(np.isnan(x), x, np.clip(x, 0, 6)),
+            "leaky_relu": lambda: np.where(x > 0, x, x * np.longdouble(0.01)),
+            "sigmoid": lambda: sigmoid,
+            "tanh": lambda: np.tanh(x),
+            "silu": lambda: x * sigmoid,
+            "hardswish": lambda: x * np.clip(x + 3, 0, 6) / 6,
+        }[name]()
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize(
+    "row", [r for r in ROWS if r.op == "activation"], ids=lambda row: row.name
+)
+def test_activation_in_place(row: Kernel, name: str) -> None:
+    module = harness.kernel(row)
+    for dtype in NATIVE_FLOATS:
+        x = np.random.default_rng(1).standard_normal((3, 37)).astype(dtype)
+        spec = ActivationSpec(name, x.size, dtype)
+        apart, within = np.empty_like(x), x.copy()
+        module.run(spec, x, apart, THREADS)
+        module.run(spec, within, within, THREADS)
+        assert harness.same_bits(apart, within)
+
+
+# ---------------------------------------------------------------- the rest of the contract
+
+CONV_ROWS = [row for row in ROWS if row.op in ("conv2d", "conv2d_input_grad")]
+
+
+@pytest.mark.parametrize("row", CONV_ROWS, ids=lambda row: row.name)
+def test_packed_weights_serve_any_picture(row: Kernel) -> None:
+    """Packing knows the weights only, so one packing serves every batch and size."""
+    module = harness.kernel(row)
+    for case in EPILOGUES:
+        spec = case.spec
+        assert isinstance(spec, Conv2dSpec)
+        if not harness.serves(row, case):
+            continue
+        given = harness.data(case)
+        x, w = given.x, given.w
+        other = Conv2dSpec.of(
+            (4, spec.IC, spec.IH + 9, spec.IW + 3), spec.w_shape, stride=(spec.SH, spec.SW),
+            padding=((spec.PT, spec.PB), (spec.PL, spec.PR)), groups=spec.G, bias=True,
+        )
+        results = []
+        for packing in (spec, other):
+            packed = module.pack(packing, w, 1)
+            for _ in range(2):  # a packing can be used again
+                out = np.full(harness.out_shape(case), np.nan, np.float32)
+                module.run(spec, x, packed, given.bias, out, 1)
+                results.append(out)
+        assert all(harness.same_bits(results[0], r) for r in results), case.name
+        harness.check(results[0], harness.expected(case).out, tolerance(row, "float32"), case.name)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_workspace_is_a_count_of_bytes(row: Kernel) -> None:
+    module = harness.kernel(row)
+    for case in CASES:
+        if harness.serves(row, case):
+            for threads in (1, 2, 7):
+                size = module.workspace_bytes(case.spec, threads)
+                assert isinstance(size, int) and size >= 0, (case.name, threads, size)
+
+
+@pytest.mark.parametrize("row", [r for r in ROWS if r.op == "pool2d"], ids=lambda row: row.name)
+def test_pool_windows_reach_every_cell(row: Kernel) -> None:
+    """A single large value is found by exactly the windows that hold it, wherever it is."""
+    module = harness.kernel(row)
+    spec = Pool2dSpec.of("max", (1, 1, 5, 18), 3, stride=2, padding=1, return_indices=True)
+    (h0, h1, _), (w0, w1, _) = spec.rows(), spec.columns()
+    for h in range(spec.IH):
+        for w in range(spec.IW):
+            x = np.zeros((1, 1, 5, 18), np.float32)
+            x[0, 0, h, w] = 9
+            out, indices = np.empty(spec.out_shape, np.float32), np.empty(spec.out_shape, np.int64)
+            module.run(spec, x, out, indices, 1)
+            held = ((h0 <= h) & (h < h1))[:, None] & ((w0 <= w) & (w < w1))[None]
+            np.testing.assert_array_equal(out[0, 0] == 9, held)
+            np.testing.assert_array_equal(indices[0, 0] == h * spec.IW + w, held)
