@@ -85,12 +85,13 @@ class Pool2dSpec:
                     f"pool padding may be at most half of the window: {axis} window {reach} "
                     f"with padding {before} before and {after} after"
                 )
-            if reach > size + before + after:
+            windows = _pool_size(size, k, s, d, before, after, ceil_mode)
+            if windows < 1:
                 raise ValueError(
                     f"the pool window is larger than the padded input: {axis} {reach} > "
                     f"{before} + {size} + {after}; pad more or use a smaller pool_size"
                 )
-            sizes.append(_pool_size(size, k, s, d, before, after, ceil_mode))
+            sizes.append(windows)
         return cls(
             mode=mode, N=n, C=c, IH=ih, IW=iw, OH=sizes[0], OW=sizes[1], KH=kh, KW=kw, SH=sh,
             SW=sw, DH=dh, DW=dw, PT=pt, PB=pb, PL=pl, PR=pr,
