@@ -1,0 +1,1 @@
+"""Benchmarks: the rows against each other, fastconv against its peers, and the calibration."""

@@ -1,0 +1,26 @@
+"""Which rows are timed on which work: all that can serve it and end in a bearable time."""
+
+from __future__ import annotations
+
+import pytest
+
+import fastconv
+from fastconv.registry import Kernel
+from fastconv.spec import ActivationSpec, Conv2dSpec, Pool2dSpec
+
+MOST_FLOPS = {
+    "conv2d.direct@reference": 10e6,
+    "conv2d.fft@numpy": 1e9,
+    "pool2d.direct@reference": 1e6,
+}
+"""Operations of the direct method above which a row would take a second or more a call."""
+
+
+def skip_unless_timed(row: Kernel, spec: Conv2dSpec | Pool2dSpec | ActivationSpec) -> None:
+    """Skip the test if ``row`` is absent here, cannot serve ``spec``, or is too slow for it."""
+    reason = fastconv.backends()[row.backend] or row.why_not(spec.kernel_spec)
+    most = MOST_FLOPS.get(row.name)
+    if reason is None and most is not None and spec.flops > most:
+        reason = f"{spec.flops / 1e9:.3g} GFLOP is more than {row.name} is timed on ({most:.0e})"
+    if reason is not None:
+        pytest.skip(f"{row.name}: {reason}")
