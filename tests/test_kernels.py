@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import harness
 import numpy as np
 import pytest
+from cases import CASES, EPILOGUES, EXACT_INTEGERS, Case, tolerance
 
 from fastconv.registry import NATIVE_FLOATS, ROWS, Kernel
 from fastconv.spec import ACTIVATIONS, ActivationSpec, Conv2dSpec, Pool2dSpec
-
-from  import harness
-from cases import CASES, EPILOGUES, EXACT_INTEGERS, Case, tolerance
 
 THREADS = 2
 
@@ -154,7 +153,8 @@ def test_workspace_is_a_count_of_bytes(row: Kernel) -> None:
         if harness.serves(row, case):
             for threads in (1, 2, 7):
                 size = module.workspace_bytes(case.spec, threads)
-                assert isinstance(size, int) and size >= 0, (case.name, threads, size)
+                assert type(size) is int, (case.name, threads, size)
+                assert size >= 0, (case.name, threads, size)
 
 
 @pytest.mark.parametrize("row", [r for r in ROWS if r.op == "pool2d"], ids=lambda row: row.name)
