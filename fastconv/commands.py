@@ -1,0 +1,110 @@
+"""The commands of ``python -m fastconv``: arguments in, tables out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from .config import options
+from .demo import ACTIVE, STEPS, TOLERANCE, PhotoError, Picture, Step, draw, layer, photograph
+from .environment import show_config
+from .errors import BackendUnavailableError
+from .explanation import explain
+
+app = typer.Typer(
+    help="conv2d, activations and pooling for NumPy arrays.", no_args_is_help=True,
+    add_completion=False, pretty_exceptions_enable=False,
+)
+
+
+@app.command()
+def demo(
+    photo: Annotated[
+        Path | None, typer.Argument(help="A picture; without it, one from scikit-image.")
+    ] = None,
+    output: Annotated[Path, typer.Option(help="The PNG to write.")] = Path("demo.png"),
+    backend: Annotated[str, typer.Option(help="The backend to use.")] = "auto",
+    threads: Annotated[int | None, typer.Option(min=1, help="How many threads to use.")] = None,
+) -> None:
+    """Filter, Detect, Condense: a photograph through one layer, timed beside SciPy."""
+    if output.suffix.lower() != ".png":
+        _refuse(f"--output must end in .png; got {output}")
+    if not output.parent.is_dir():
+        _refuse(f"the folder {output.parent} does not exist; make it first or change --output")
+    with options(backend=backend, threads=threads):
+        try:
+            explain("relu", (1,))  # shows at once whether backend and threads can be had
+            picture = photograph(photo)
+        except (ValueError, BackendUnavailableError, PhotoError) as error:
+            _refuse(str(error))
+        steps = _run(picture)
+    try:
+        draw(picture, steps, output)
+    except OSError as error:
+        _refuse(f"{output} cannot be written: {error.strerror}")
+    _report(steps, output)
+    if apart := [step.name for step in steps if not step.difference <= TOLERANCE]:
+        typer.echo(f"fastconv: the results differ from SciPy's in {', '.join(apart)}", err=True)
+        raise typer.Exit(1)
+
+
+@app.command()
+def info() -> None:
+    """Versions, instruction sets, threads, backends and environment variables."""
+    try:
+        typer.echo(show_config())
+    except ValueError as error:
+        _refuse(str(error))
+
+
+def _refuse(message: str) -> NoReturn:
+    """End with a line that says what is wrong with the request."""
+    typer.echo(f"fastconv: {message}", err=True)
+    raise typer.Exit(2)
+
+
+def _run(picture: Picture) -> list[Step]:
+    """All steps, with a bar for those who wait."""
+    steps = []
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("Timing fastconv and SciPy", total=STEPS)
+        for step in layer(picture):
+            steps.append(step)
+            progress.advance(task)
+    return steps
+
+
+def _report(steps: Sequence[Step], output: Path) -> None:
+    threads = max(step.threads for step in steps)
+    table = Table(
+        box=box.SIMPLE, caption_justify="left",
+        caption=(
+            f"Best of several runs, in turns; fastconv with up to {threads} "
+            f"{'thread' if threads == 1 else 'threads'}, SciPy and NumPy have one. "
+            "Their side: ndimage.correlate, numpy.maximum, ndimage.maximum_filter[::2, ::2]."
+        ),
+    )
+    table.add_column("Step", no_wrap=True)
+    table.add_column("Kernel", overflow="fold")
+    for title in ("fastconv", "SciPy", "Ratio", "Difference"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for step in steps:
+        table.add_row(
+            step.name, step.kernel, f"{step.seconds * 1e3:.3f} ms",
+            f"{step.scipy_seconds * 1e3:.3f} ms", f"{step.scipy_seconds / step.seconds:.1f}×",
+            f"{step.difference:.1e}",
+        )
+    console = Console()
+    if not console.is_terminal:
+        console.width = 100  # a file or a pipe has no width of its own
+    console.print(table)
+    shares = ", ".join(f"{step.name} {step.active:.1%}" for step in steps[1:])
+    console.print(f"Active pixels (above {ACTIVE}): {shares}", soft_wrap=True, highlight=False)
+    console.print(f"Wrote {output}", soft_wrap=True, highlight=False, markup=False)
