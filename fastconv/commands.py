@@ -84,7 +84,7 @@ def _run(picture: Picture) -> list[Step]:
 def _report(steps: Sequence[Step], output: Path) -> None:
     threads = max(step.threads for step in steps)
     table = Table(
-        box=box.SIMPLE, caption_justify="left",
+        box=box.SIMPLE_HEAD, show_edge=False, padding=0, caption_justify="left",
         caption=(
             f"Best of several runs, in turns; fastconv with up to {threads} "
             f"{'thread' if threads == 1 else 'threads'}, SciPy and NumPy have one. "
@@ -92,13 +92,13 @@ def _report(steps: Sequence[Step], output: Path) -> None:
         ),
     )
     table.add_column("Step", no_wrap=True)
-    table.add_column("Kernel", overflow="fold")
-    for title in ("fastconv", "SciPy", "Ratio", "Difference"):
+    table.add_column("Kernel", overflow="fold", min_width=16)  # folds below 80 columns
+    for title in ("fastconv", "SciPy", "Speed-up", "Differs"):
         table.add_column(title, justify="right", no_wrap=True)
     for step in steps:
         table.add_row(
             step.name, step.kernel, f"{step.seconds * 1e3:.3f} ms",
-            f"{step.scipy_seconds * 1e3:.3f} ms", f"{step.scipy_seconds / step.seconds:.1f}×",
+            f"{step.scipy_seconds * 1e3:.3f} ms", f"{step.scipy_seconds / step.seconds:.3g}×",
             f"{step.difference:.1e}",
         )
     console = Console()
