@@ -94,11 +94,12 @@ def _view(
     whole = whole.transpose(tuple(np.argsort(axes)) if axes else ())
     if order in CONTIGUOUS:
         return whole
+    # The ellipsis keeps a 0-d array an array.
     if order != "strided":
-        return whole[tuple(slice(_BORDER, -_BORDER) for _ in shape)]
-    view = whole[tuple(slice(1, None, 2) for _ in shape)]
+        return whole[(*(slice(_BORDER, -_BORDER) for _ in shape), ...)]
+    view = whole[(*(slice(1, None, 2) for _ in shape), ...)]
     if flipped:
-        view = view[tuple(slice(None, None, -1 if axis % 2 else 1) for axis in range(len(shape)))]
+        view = view[(*(slice(None, None, -1 if a % 2 else 1) for a in range(len(shape))), ...)]
     if not same_along:
         return view
     strides = [0 if a in same_along else s for a, s in enumerate(view.strides)]

@@ -57,13 +57,19 @@ MAX_TO_RMS = 8.0
 normally distributed errors the worst is at about 4 sigma."""
 
 
-def tolerance(row: Kernel, dtype: str) -> float:
+LONG_SUM = 512
+"""Products from which on the stated bound grows: independent roundings add up like a random
+walk, with the square root of their number (Higham, Accuracy and Stability, ch. 2.8)."""
+
+
+def tolerance(row: Kernel, dtype: str, case: Case) -> float:
     """The rms error that the row states, relative to the rms of the result.
 
     The judge itself computes in float64, with an error of the same size as the judged, so
     float64 gets twice the stated bound.
     """
-    return row.rms_error * (2 * SINGLE_TO_DOUBLE if dtype == "float64" else 1.0)
+    bound = row.rms_error * (2 * SINGLE_TO_DOUBLE if dtype == "float64" else 1.0)
+    return bound * max(1.0, products(case) / LONG_SUM) ** 0.5
 
 
 # ---------------------------------------------------------------- conv2d
@@ -205,6 +211,7 @@ TRANSPOSED = (
         for p in (1, 2, 6, 7, 8, 12, 13, 15, 16, 17, 33)
     ),
     _transposed("nan_s2", 1, 3, (6, 7), 9, (3, 3), "nan", stride=2, padding=1),
+    _transposed("inf_weights_unpadded", 1, 3, (4, 5), 9, (3, 3), "inf_weights"),
     _transposed("inf_weights_s2", 1, 3, (6, 7), 9, (3, 3), "inf_weights", stride=2, padding=1),
 )
 
@@ -382,6 +389,12 @@ def cases(op: str) -> tuple[Case, ...]:
     return tuple(case for case in CASES if case.op == op)
 
 
-def taps(spec: Conv2dSpec) -> int:
-    """Products that are summed for one output value."""
-    return spec.IC // spec.G * spec.KH * spec.KW
+def products(case: Case) -> int:
+    """How many terms are summed for one value of the result, at most."""
+    spec = case.spec
+    if isinstance(spec, Conv2dSpec):
+        channels = (spec.IC if case.op == "conv2d" else spec.OC) // spec.G
+        return channels * spec.KH * spec.KW
+    if isinstance(spec, Pool2dSpec):
+        return spec.IH * spec.IW if spec.adaptive else spec.KH * spec.KW
+    return 1
