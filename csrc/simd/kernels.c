@@ -3,10 +3,18 @@
  * setup.py compiles this file for each pair, with the set's flags and with KERNELS, the
  * name of the one symbol that it exports, and REAL_BITS.
  */
+#include "activation.h"
+#include "conv.h"
 #include "table.h"
 #include "vec.h"
 
 const Kernels KERNELS = {
     .itemsize = sizeof(real),
     .width = VL,
+    .panel = PANEL,
+    .patch = patch,
+    .columns = columns,
+    .pack_panel = pack_panel,
+    .product = product,
+    .activation = activation,
 };

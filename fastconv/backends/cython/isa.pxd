@@ -1,7 +1,44 @@
+cdef extern from "simd/block.h":
+    ctypedef struct Geometry:
+        Py_ssize_t IC, IH, IW, OC, OH, OW
+        Py_ssize_t KH, KW, SH, SW, DH, DW, PT, PL
+        Py_ssize_t x_c, x_h, x_w
+        Py_ssize_t out_c, out_h, out_w
+    ctypedef struct Rectangle:
+        Py_ssize_t oh, ow, rows, cols
+    ctypedef struct Gathering:
+        Py_ssize_t pitch, plane, rows, slots_h, slots_w
+    ctypedef void (*Gather)(const Geometry* geometry, const Gathering* to, const void* x,
+                            const Rectangle* at, Py_ssize_t first, Py_ssize_t terms,
+                            void* pixels) noexcept nogil
+    ctypedef struct Block:
+        const Geometry* geometry
+        Rectangle at
+        bint pixel_vectors
+        int activation
+        double slope
+        Py_ssize_t first, terms
+        Py_ssize_t channels
+        const void* pixels
+        const Py_ssize_t* offsets
+        Py_ssize_t pitch
+        const void* weights
+        Py_ssize_t panel_width, panel_size
+        const void* bias
+        void* sums
+        void* out
+
 cdef extern from "simd/table.h":
     ctypedef struct Kernels:
         int itemsize
         int width
+        int panel
+        Gather patch, columns
+        void (*pack_panel)(const Geometry* geometry, Py_ssize_t channels, Py_ssize_t width,
+                           const void* w, const Py_ssize_t* strides, void* panel) noexcept nogil
+        void (*product)(const Block* block) noexcept nogil
+        void (*activation)(int kind, double slope, const void* x, Py_ssize_t x_stride, void* out,
+                           Py_ssize_t out_stride, Py_ssize_t n) noexcept nogil
 
 # The kernels for "float32" or "float64"; a ValueError if FASTCONV_ISA asks for what cannot be.
 cdef const Kernels* kernels(str dtype) except NULL
