@@ -59,7 +59,8 @@ normally distributed errors the worst is at about 4 sigma."""
 
 LONG_SUM = 512
 """Products from which on the stated bound grows: independent roundings add up like a random
-walk, with the square root of their number (Higham, Accuracy and Stability, ch. 2.8)."""
+walk, with the square root of their number (Higham and Mary, "A new approach to probabilistic
+rounding error analysis", 2019)."""
 
 
 def tolerance(row: Kernel, dtype: str, case: Case) -> float:

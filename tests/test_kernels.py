@@ -143,7 +143,8 @@ def test_packed_weights_serve_any_picture(row: Kernel) -> None:
                 module.run(spec, x, packed, given.bias, out, 1)
                 results.append(out)
         assert all(harness.same_bits(results[0], r) for r in results), case.name
-        harness.check(results[0], harness.expected(case).out, tolerance(row, "float32", case), case.name)
+        bound = tolerance(row, "float32", case)
+        harness.check(results[0], harness.expected(case).out, bound, case.name)
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
