@@ -1,2 +1,1 @@
-# The constant of table.h for the name of an activation, ACT_NONE for None.
 cdef int kind_of(str name) except -1

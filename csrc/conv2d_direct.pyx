@@ -1,0 +1,26 @@
+"""Direct convolution: the register tile reads a padded patch of the input.
+
+Each thread copies the part of the input that a block of output pixels needs, with the padding
+written out and the columns split by their residue modulo the stride. In that patch the factors
+of neighbouring output pixels are neighbours for every kernel tap, so that the tile of
+``csrc/simd/gemm_tile.h`` walks over it with one offset for each term.
+"""
+
+from fastconv.backends.cython.blocks cimport (
+    DIRECT, PackedWeights, blocks_bytes, pack_weights, run_blocks,
+)
+
+
+def pack(spec, w, int threads):
+    """The weights in panels of output channels."""
+    return pack_weights(spec, w, threads)
+
+
+def run(spec, x, PackedWeights packed, bias, out, int threads):
+    """Write the convolution of x into out."""
+    run_blocks(DIRECT, spec, x, packed, bias, out, threads)
+
+
+def workspace_bytes(spec, int threads) -> int:
+    """Bytes of scratch memory that ``run`` takes."""
+    return blocks_bytes(DIRECT, spec, threads)

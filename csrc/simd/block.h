@@ -1,0 +1,57 @@
+/* What the Cython loops hand to the convolution kernels. Distances count elements. */
+#ifndef FASTCONV_BLOCK_H
+#define FASTCONV_BLOCK_H
+
+#include <stddef.h>
+
+/* One convolution, seen from one of its groups. */
+typedef struct {
+    ptrdiff_t IC, IH, IW, OC, OH, OW; /* IC and OC are those of a group */
+    ptrdiff_t KH, KW, SH, SW, DH, DW, PT, PL;
+    ptrdiff_t x_c, x_h, x_w;       /* strides of x */
+    ptrdiff_t out_c, out_h, out_w; /* strides of out */
+} Geometry;
+
+/* Output pixels that are computed together. */
+typedef struct {
+    ptrdiff_t oh, ow, rows, cols;
+} Rectangle;
+
+/* A block's sums: pixels × channels, over the terms k = (ic, kh, kw) first … first + terms.
+ *
+ * The gathered pixels are such that output pixel (r, c) of the rectangle finds its factor of
+ * term k at pixels[offsets[k] + r * pitch + c]. Weights lie in panels of `panel_width`
+ * channels: channel i of term k at weights[i / panel_width * panel_size + k * panel_width +
+ * i % panel_width].
+ */
+typedef struct {
+    const Geometry *geometry;
+    Rectangle at;
+    int pixel_vectors; /* the vector runs along pixels, else along channels */
+    int activation;
+    double slope;
+    ptrdiff_t first, terms;
+    ptrdiff_t channels;
+    const void *pixels;
+    const ptrdiff_t *offsets;
+    ptrdiff_t pitch;
+    const void *weights;
+    ptrdiff_t panel_width, panel_size;
+    const void *bias; /* channels rounded up to whole panels */
+    void *sums;
+    void *out; /* the rectangle's first pixel in the first channel */
+} Block;
+
+/* How a block's pixels are gathered, see `patch` and `columns` in conv.h. */
+typedef struct {
+    ptrdiff_t pitch;            /* between rows of pixels */
+    ptrdiff_t plane;            /* between input channels (patch) or terms (columns) */
+    ptrdiff_t rows;             /* of the largest rectangle */
+    ptrdiff_t slots_h, slots_w; /* patch only: the residues modulo the stride that are used */
+} Gathering;
+
+/* Gather the factors of terms first … first + terms for one rectangle of one image. */
+typedef void (*Gather)(const Geometry *geometry, const Gathering *to, const void *x,
+                       const Rectangle *at, ptrdiff_t first, ptrdiff_t terms, void *pixels);
+
+#endif

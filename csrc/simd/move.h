@@ -1,0 +1,102 @@
+/* Copy a matrix between any two memory orders: every packing and unpacking is this. */
+#ifndef FASTCONV_MOVE_H
+#define FASTCONV_MOVE_H
+
+#include "vec.h"
+
+INLINE void copy_run(const real *src, real *dst, ptrdiff_t n)
+{
+    ptrdiff_t i = 0;
+    for (; i <= n - VL; i += VL)
+        vstore(dst + i, vload(src + i));
+    if (i < n)
+        vstore_n(dst + i, n - i, vload_n(src + i, n - i));
+}
+
+INLINE void zero_run(real *dst, ptrdiff_t n)
+{
+    ptrdiff_t i = 0;
+    for (; i <= n - VL; i += VL)
+        vstore(dst + i, (vec){0});
+    if (i < n)
+        vstore_n(dst + i, n - i, (vec){0});
+}
+
+/* A constant step lets the compiler make vector shuffles of the two usual strides. */
+INLINE void gather_run(const real *src, ptrdiff_t step, real *dst, ptrdiff_t n)
+{
+    if (step == 1)
+        copy_run(src, dst, n);
+    else if (step == 2)
+        for (ptrdiff_t i = 0; i < n; i++)
+            dst[i] = src[2 * i];
+    else
+        for (ptrdiff_t i = 0; i < n; i++)
+            dst[i] = src[step * i];
+}
+
+/* From two rows, d columns of each: the halves that must change places are those where the bit
+ * d of the row and of the column differ. Done for d = VL/2 … 1 this transposes VL × VL. */
+INLINE void exchange(vec *upper, vec *lower, const int d)
+{
+    ivec to_upper, to_lower;
+    for (int i = 0; i < VL; i++) {
+        to_upper[i] = i & d ? VL + i - d : i;
+        to_lower[i] = i & d ? VL + i : i + d;
+    }
+    const vec a = *upper, b = *lower;
+#ifdef __clang__
+    for (int i = 0; i < VL; i++) {
+        (*upper)[i] = to_upper[i] < VL ? a[to_upper[i]] : b[to_upper[i] - VL];
+        (*lower)[i] = to_lower[i] < VL ? a[to_lower[i]] : b[to_lower[i] - VL];
+    }
+#else
+    *upper = __builtin_shuffle(a, b, to_upper);
+    *lower = __builtin_shuffle(a, b, to_lower);
+#endif
+}
+
+/* dst[c * step + r] = src[r * pitch + c] for r < rows ≤ VL and c < cols ≤ VL. */
+static void transpose_block(ptrdiff_t rows, ptrdiff_t cols, const real *src, ptrdiff_t pitch,
+                            real *dst, ptrdiff_t step)
+{
+    vec v[VL];
+#pragma GCC unroll 16
+    for (int r = 0; r < VL; r++)
+        v[r] = r < rows ? vload_n(src + r * pitch, cols) : (vec){0};
+#pragma GCC unroll 4
+    for (int d = VL / 2; d > 0; d /= 2)
+#pragma GCC unroll 16
+        for (int r = 0; r < VL; r++)
+            if (!(r & d))
+                exchange(&v[r], &v[r + d], d);
+#pragma GCC unroll 16
+    for (int c = 0; c < VL; c++)
+        if (c < cols)
+            vstore_n(dst + c * step, rows, v[c]);
+}
+
+/* dst[r * dst_row + c * dst_col] = src[r * src_row + c * src_col]: strides of either sign. */
+static void move(ptrdiff_t rows, ptrdiff_t cols, const real *src, ptrdiff_t src_row,
+                 ptrdiff_t src_col, real *dst, ptrdiff_t dst_row, ptrdiff_t dst_col)
+{
+    if (dst_col == 1) {
+        if (src_row == 1 && rows >= VL / 2 && cols >= VL / 2) {
+            for (ptrdiff_t c = 0; c < cols; c += VL)
+                for (ptrdiff_t r = 0; r < rows; r += VL)
+                    transpose_block(cols - c < VL ? cols - c : VL, rows - r < VL ? rows - r : VL,
+                                    src + r + c * src_col, src_col, dst + r * dst_row + c, dst_row);
+            return;
+        }
+        for (ptrdiff_t r = 0; r < rows; r++)
+            gather_run(src + r * src_row, src_col, dst + r * dst_row, cols);
+    } else if (dst_row == 1) {
+        move(cols, rows, src, src_col, src_row, dst, dst_col, dst_row);
+    } else {
+        for (ptrdiff_t r = 0; r < rows; r++)
+            for (ptrdiff_t c = 0; c < cols; c++)
+                dst[r * dst_row + c * dst_col] = src[r * src_row + c * src_col];
+    }
+}
+
+#endif
