@@ -159,7 +159,9 @@ def checked_out(
         raise ValueError(f"out has shape {out.shape} but the result has shape {shape}")
     if not out.flags.writeable:
         raise ValueError("out is read-only")
-    if any(step == 0 and size > 1 for step, size in zip(out.strides, out.shape, strict=True)):
+    # NumPy gives arrays without cells zero strides, which overlap nothing.
+    steps = zip(out.strides, out.shape, strict=True) if out.size else ()
+    if any(step == 0 and size > 1 for step, size in steps):
         raise ValueError("out overlaps itself in memory (a stride of 0); pass a real array")
     for name, a in inputs.items():
         if a is not None and overlap(out, a):

@@ -6,7 +6,9 @@ of the picture is an ordinary stride-1 convolution with a part of the flipped ke
 to every S-th row and column of dx. No zero is inserted and none is multiplied; see Dumoulin
 and Visin, "A guide to convolution arithmetic for deep learning" (2016), for the relation.
 
-Each wing runs the phases on its own convolution; this module only cuts.
+Each wing runs the phases on its own convolution; this module only cuts. Where a phase's
+kernel hangs over the border of dout it meets zeros, which a scatter would not: an infinite or
+NaN weight gives NaN there.
 """
 
 from __future__ import annotations

@@ -101,7 +101,8 @@ def conv_transpose2d(
     """Transposed 2-D convolution: the gradient of conv2d with respect to its input.
 
     Each cell of ``x`` adds its multiple of the kernel to the result; where conv2d with this
-    stride and padding shrinks a picture, this enlarges it again.
+    stride and padding shrinks a picture, this enlarges it again. Kernels may add zeros where
+    the kernel hangs over the border of ``x``: an infinite or NaN weight then gives NaN there.
 
     Parameters
     ----------
@@ -202,7 +203,7 @@ def conv2d_pool2d(
     )
     if not wide:
         return pooled
-    result = arrays.empty(pooled.shape, dtype) if out is None else arrays.checked_out(
+    result = arrays.empty(pooled.shape, dtype.newbyteorder("=")) if out is None else arrays.checked_out(
         out, pooled.shape, dtype.name
     )
     arrays.land(pooled, result)
