@@ -203,9 +203,10 @@ def conv2d_pool2d(
     )
     if not wide:
         return pooled
-    result = arrays.empty(pooled.shape, dtype.newbyteorder("=")) if out is None else arrays.checked_out(
-        out, pooled.shape, dtype.name
-    )
+    if out is None:
+        result = arrays.empty(pooled.shape, dtype.newbyteorder("="))
+    else:
+        result = arrays.checked_out(out, pooled.shape, dtype.name)
     arrays.land(pooled, result)
     return result
 
