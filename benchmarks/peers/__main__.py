@@ -168,7 +168,7 @@ def _report(
     return {
         "machine": machine.describe(),
         "versions": machine.versions(),
-        "config": fastconv.show_config().items,
+        "config": _config(),
         "load_average": load,
         "busy": busy,
         "flags": flags,
@@ -179,6 +179,13 @@ def _report(
         "layers": [asdict(layer) for layer in args.layers],
         "results": [outcome.as_json() for outcome in outcomes],
     }
+
+
+def _config() -> dict[str, str]:
+    """fastconv's environment; its thread count is the table's, not the one left over here."""
+    items = dict(fastconv.show_config().items)
+    del items["threads"]
+    return items
 
 
 if __name__ == "__main__":
