@@ -57,20 +57,20 @@ MAX_TO_RMS = 8.0
 normally distributed errors the worst is at about 4 sigma."""
 
 
-LONG_SUM = 512
-"""Products from which on the stated bound grows: independent roundings add up like a random
-walk, with the square root of their number (Higham and Mary, "A new approach to probabilistic
-rounding error analysis", 2019)."""
+LONG_SUM = 32
+"""Products from which on the bound of a direct sum grows."""
 
 
 def tolerance(row: Kernel, dtype: str, case: Case) -> float:
     """The rms error that the row states, relative to the rms of the result.
 
-    The judge itself computes in float64, with an error of the same size as the judged, so
-    float64 gets twice the stated bound.
+    The roundings of a sum, term by term, add up like a random walk: the bound grows with the
+    square root of the number of terms (Higham and Mary, "A new approach to probabilistic
+    rounding error analysis", 2019). The judge itself computes in float64, with an error of
+    the same size as the judged, so float64 gets twice the bound.
     """
     bound = row.rms_error * (2 * SINGLE_TO_DOUBLE if dtype == "float64" else 1.0)
-    return bound * max(1.0, products(case) / LONG_SUM) ** 0.5
+    return bound * max(1.0, products(case) / LONG_SUM) ** 0.5 if row.direct_sum else bound
 
 
 # ---------------------------------------------------------------- conv2d
