@@ -29,7 +29,10 @@ from ...spec.arguments import extent
 from . import epilogue
 
 _BLOCK_BYTES = 64 << 20
-_FEW_CHANNELS = 16
+_CACHE_BYTES = 4 << 20
+"""Tiles in work at once stay in cache, unless it takes more to feed the matrix products."""
+_FEW_TILES = 8
+_FEW_PAIRS = 128
 """Up to so many pairs of channels, adding products beats one small matrix product for each
 frequency."""
 
@@ -77,21 +80,20 @@ class _Plan:
         """Cells of one transform."""
         return self.rows.size, self.columns.size
 
-    def bytes(self, itemsize: int) -> int:
-        """Peak scratch of this plan."""
+    def bytes(self, itemsize: int) -> tuple[int, int]:
+        """Peak scratch for the tiles and for the spectra of the weights."""
         height, width = self.shape
         real = height * width * itemsize
         spectrum = height * (width // 2 + 1) * 2 * itemsize
         copies = 2 if self.by_matrices else 1
-        sources = self.tiles * self.groups * self.inputs * (real + copies * spectrum)
-        kernels = self.groups * self.outputs * self.inputs * (real + copies * spectrum)
+        sources = self.groups * self.inputs * (real + copies * spectrum)
         # The sums, once more for their reordering or one product, once more inside irfft2.
-        results = self.tiles * self.groups * self.outputs * (real + 3 * spectrum)
-        return sources + kernels + results
+        results = self.groups * self.outputs * (real + 3 * spectrum)
+        kernels = self.groups * self.outputs * self.inputs * (real + copies * spectrum)
+        return self.tiles * (sources + results), kernels
 
-    def halved(self) -> _Plan:
-        """The next smaller plan: groups are independent; otherwise the longest side."""
-        names = ("groups",) if self.groups > 1 else ("tiles", "outputs", "inputs")
+    def halved(self, *names: str) -> _Plan:
+        """The next smaller plan: half of the longest of these sides."""
         name = max(names, key=lambda name: int(getattr(self, name)))
         return replace(self, **{name: (getattr(self, name) + 1) // 2})
 
@@ -103,28 +105,37 @@ class _Plan:
 
 def _fitted(spec: Conv2dSpec, rows: _Axis, columns: _Axis) -> _Plan:
     ocg, icg = spec.OC // spec.G, spec.IC // spec.G
-    tiles = spec.N * ceil(spec.OH / rows.outputs) * ceil(spec.OW / columns.outputs)
-    by_matrices = icg > 1 and icg * ocg > _FEW_CHANNELS
-    plan = _Plan(rows, columns, tiles, spec.G, ocg, icg, by_matrices)
+    by_matrices = icg > 1 and icg * ocg > _FEW_PAIRS
+    plan = _Plan(rows, columns, _tiles(spec, rows, columns), spec.G, ocg, icg, by_matrices)
     itemsize = np.dtype(spec.dtype).itemsize
-    while plan.bytes(itemsize) > _BLOCK_BYTES and not plan.smallest:
-        plan = plan.halved()
+    # Part of a group's channels stands for one group only, hence groups come first.
+    while sum(plan.bytes(itemsize)) > _BLOCK_BYTES and plan.groups > 1:
+        plan = plan.halved("groups")
+    few = _FEW_TILES if by_matrices else 1
+    while plan.bytes(itemsize)[0] > _CACHE_BYTES and plan.tiles > few:
+        plan = plan.halved("tiles")
+    while sum(plan.bytes(itemsize)) > _BLOCK_BYTES and not plan.smallest:
+        plan = plan.halved("tiles", "outputs", "inputs")
     return plan
 
 
+def _tiles(spec: Conv2dSpec, rows: _Axis, columns: _Axis) -> int:
+    return spec.N * ceil(spec.OH / rows.outputs) * ceil(spec.OW / columns.outputs)
+
+
 def _cost(spec: Conv2dSpec, plan: _Plan) -> float:
-    """Rough time: transforms, repeated for each block of channels, and channel products."""
+    """Rough nanoseconds: transforms, repeated for each block of channels, channel products,
+    and Python's part of each tile."""
     ocg, icg = spec.OC // spec.G, spec.IC // spec.G
-    tiles = spec.N * ceil(spec.OH / plan.rows.outputs) * ceil(spec.OW / plan.columns.outputs)
+    tiles = _tiles(spec, plan.rows, plan.columns)
     points = plan.rows.size * plan.columns.size
-    transforms = (
-        tiles * spec.IC * ceil(ocg / plan.outputs) + tiles * spec.OC * ceil(icg / plan.inputs)
-        + spec.OC * icg
-    )
+    blocks_out, blocks_in = ceil(ocg / plan.outputs), ceil(icg / plan.inputs)
+    transforms = tiles * (spec.IC * blocks_out + spec.OC * blocks_in) + spec.OC * icg
     # SciPy's transforms and sums of products ran at 7 to 15 GFLOP/s, the matrices at 30.
     speed = 30 if plan.by_matrices else 8
     products = tiles * spec.OC * icg * 4 / speed
-    return points * (transforms * 2.5 * log2(points + 1) / 12 + products)
+    calls = tiles * ceil(spec.G / plan.groups) * blocks_out * blocks_in * 5000
+    return points * (transforms * 2.5 * log2(points + 1) / 12 + products) + calls
 
 
 @lru_cache(maxsize=256)
@@ -134,7 +145,7 @@ def _plan(spec: Conv2dSpec) -> _Plan:
     rows = _axis(spec.IH, spec.OH, spec.KH, spec.SH, spec.DH, spec.PT)
     columns = _axis(spec.IW, spec.OW, spec.KW, spec.SW, spec.DW, spec.PL)
     plans = [_fitted(spec, h, w) for h, w in product(rows, columns)]
-    return min(plans, key=lambda p: (max(p.bytes(itemsize), _BLOCK_BYTES), _cost(spec, p)))
+    return min(plans, key=lambda p: (max(sum(p.bytes(itemsize)), _BLOCK_BYTES), _cost(spec, p)))
 
 
 def pack(spec: Conv2dSpec, w: NDArray[Any], threads: int) -> NDArray[Any]:
@@ -165,19 +176,16 @@ def run(
     with np.errstate(all="ignore"):
         for groups in _parts(spec.G, plan.groups):
             for outputs in _parts(ocg, plan.outputs):
+                channels = _channels(groups, outputs, ocg)
                 for inputs in _parts(icg, plan.inputs):
                     kernels = _kernels(spec, plan, packed, groups, outputs, inputs, threads)
                     for batch in _parts(len(tiles), plan.tiles):
-                        sums = _correlate(
-                            spec, plan, x, kernels, tiles[batch], groups, inputs, threads
-                        )
-                        channels = _channels(groups, outputs, ocg)
-                        for tile, part in zip(tiles[batch], sums, strict=True):
-                            target = _target(plan, out, tile, channels)
-                            _store(spec, part, target, add=inputs.start > 0)
-                            if inputs.stop == icg:
-                                part_bias = None if bias is None else bias[channels, None, None]
-                                epilogue.finish(spec, target, part_bias)
+                        _add(spec, plan, x, kernels, out[:, channels], tiles[batch], groups,
+                             inputs, threads)
+                    del kernels  # before the next ones are made
+                for tile in tiles:
+                    part_bias = None if bias is None else bias[channels, None, None]
+                    epilogue.finish(spec, _target(plan, out[:, channels], tile), part_bias)
 
 
 def _parts(size: int, step: int) -> Iterator[slice]:
@@ -211,14 +219,22 @@ def _kernels(
     return spectra
 
 
-def _correlate(
-    spec: Conv2dSpec, plan: _Plan, x: NDArray[Any], kernels: Spectra, tiles: list[_Tile],
-    groups: slice, inputs: slice, threads: int,
-) -> NDArray[Any]:
-    """(tiles, channels, FH, FW): every tile's correlation, its stride still 1."""
+def _add(
+    spec: Conv2dSpec, plan: _Plan, x: NDArray[Any], kernels: Spectra, out: NDArray[Any],
+    tiles: list[_Tile], groups: slice, inputs: slice, threads: int,
+) -> None:
+    """Correlate the tiles, keep every stride's cell, and add it to what other inputs gave."""
     sums = _products(plan, _sources(spec, plan, x, tiles, groups, inputs, threads), kernels)
     sums = sums.reshape(len(tiles), -1, *sums.shape[-2:])
-    return irfft2(sums, s=plan.shape, overwrite_x=True, workers=threads)
+    correlations = irfft2(sums, s=plan.shape, overwrite_x=True, workers=threads)
+    for tile, part in zip(tiles, correlations, strict=True):
+        target = _target(plan, out, tile)
+        rows, columns = target.shape[1:]
+        kept = part[:, : rows * spec.SH : spec.SH, : columns * spec.SW : spec.SW]
+        if inputs.start == 0:
+            target[...] = kept
+        else:
+            target += kept
 
 
 def _sources(
@@ -254,20 +270,10 @@ def _products(plan: _Plan, sources: Spectra, kernels: Spectra) -> Spectra:
     return sums
 
 
-def _target(plan: _Plan, out: NDArray[Any], tile: _Tile, channels: slice) -> NDArray[Any]:
+def _target(plan: _Plan, out: NDArray[Any], tile: _Tile) -> NDArray[Any]:
     rows = slice(tile.oh, tile.oh + plan.rows.outputs)
     columns = slice(tile.ow, tile.ow + plan.columns.outputs)
-    return out[tile.n, channels, rows, columns]
-
-
-def _store(spec: Conv2dSpec, part: NDArray[Any], target: NDArray[Any], *, add: bool) -> None:
-    """Every stride's cell of ``part`` into ``target``, which collects blocks of inputs."""
-    rows, columns = target.shape[1:]
-    kept = part[:, : rows * spec.SH : spec.SH, : columns * spec.SW : spec.SW]
-    if add:
-        target += kept
-    else:
-        target[...] = kept
+    return out[tile.n, :, rows, columns]
 
 
 def workspace_bytes(spec: Conv2dSpec, threads: int) -> int:
@@ -275,4 +281,4 @@ def workspace_bytes(spec: Conv2dSpec, threads: int) -> int:
     plan = _plan(spec)
     channels = plan.groups * plan.outputs
     outputs = channels * plan.rows.outputs * plan.columns.outputs
-    return plan.bytes(np.dtype(spec.dtype).itemsize) + epilogue.finish_bytes(spec, outputs)
+    return sum(plan.bytes(np.dtype(spec.dtype).itemsize)) + epilogue.finish_bytes(spec, outputs)

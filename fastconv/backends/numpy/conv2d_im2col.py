@@ -2,8 +2,9 @@
 
 Each output cell's window becomes a column; the weights of a group, one row per output
 channel, times these columns are the sums. The columns are laid out in blocks of output cells,
-and for very large windows in blocks of input channels and kernel rows too, so that memory
-stays bounded whatever the sizes are.
+and for large windows in blocks of input channels and kernel rows too, so that memory stays
+bounded whatever the sizes are, and rounding errors grow with the square root of the number of
+blocks instead of that of the window's cells.
 
 The products run in np.matmul, whose BLAS has its own threads; the blocks, and so the order of
 every sum, depend on the spec alone.
@@ -25,6 +26,8 @@ from ...spec.arguments import extent
 from . import epilogue
 
 _BLOCK_BYTES = 8 << 20
+_WINDOW = 1024
+"""A product sums at most so many terms, unless one kernel row alone has more."""
 _FEW_COLUMNS = 64
 """Fewer output cells than this make the matrix product slow: split the window instead."""
 
@@ -43,6 +46,11 @@ class _Block:
     def halved(self, name: str) -> _Block:
         return replace(self, **{name: (getattr(self, name) + 1) // 2})
 
+    @property
+    def row_of_taps(self) -> bool:
+        """Whether the window's part is as small as it can be."""
+        return self.channels == self.kernel_rows == 1
+
     def elements(self, spec: Conv2dSpec) -> tuple[int, int, int, int]:
         """Sizes of the columns, the sums, the padded part of the picture and the weights."""
         cells = self.rows * self.columns
@@ -60,9 +68,12 @@ class _Block:
 def _block(spec: Conv2dSpec) -> _Block:
     """The largest block within the bound, halved where it costs the least speed."""
     block = _Block(spec.G, spec.IC // spec.G, spec.KH, spec.OH, spec.OW)
+    while block.channels * block.kernel_rows * spec.KW > _WINDOW and not block.row_of_taps:
+        # Part of a window stands for one group only.
+        name = "channels" if block.channels > 1 else "kernel_rows"
+        block = replace(block.halved(name), groups=1)
     size = np.dtype(spec.dtype).itemsize
     while sum(block.elements(spec)) * size > _BLOCK_BYTES:
-        # Part of a window stands for one group only, hence groups come first.
         if block.groups > 1:
             block = block.halved("groups")
         elif block.rows > 1 and block.rows * block.columns > _FEW_COLUMNS:
