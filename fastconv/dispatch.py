@@ -48,6 +48,12 @@ def available(backend: str) -> str | None:
     return _ABSENT[backend]()
 
 
+def require(backend: str) -> None:
+    """Raise BackendUnavailableError if ``backend`` is absent."""
+    if absent := available(backend):
+        raise BackendUnavailableError(f"backend {backend!r} is not available: {absent}")
+
+
 @dataclass(frozen=True, slots=True)
 class Choice:
     """A row chosen for a spec, ready to run."""
@@ -111,8 +117,8 @@ def select(op: str, spec: Spec, algorithm: object = "auto", backend: object = "a
 
 @lru_cache(maxsize=4096)
 def _select(op: str, spec: Spec, algorithm: str, backend: str, threads: int) -> Choice:
-    if backend != "auto" and (absent := available(backend)):
-        raise BackendUnavailableError(f"backend {backend!r} is not available: {absent}")
+    if backend != "auto":
+        require(backend)
     found = verdicts(op, spec, algorithm, backend)
     accepted = [v.row for v in found if v.reason is None]
     if not accepted:

@@ -7,7 +7,7 @@ from typing import Any
 
 from . import arrays, config, registry
 from .arrays import FLOATS, Array
-from .dispatch import Choice, select
+from .dispatch import Choice, require, select
 from .explanation import Explanation, explain_spec
 from .ops import _run
 from .spec import Conv2dSpec, IntPair, PaddingLike, in_layout, integer
@@ -182,10 +182,12 @@ precision
     }
     _check_geometry(w.shape, groups, geometry)
     bias = arrays.bias_of(bias, w.shape[0])
+    algorithm = config.algorithm_for(algorithm, registry.algorithms("conv2d"))
+    backend = config.backend_for(backend, registry.BACKENDS)
+    if backend != "auto":
+        require(backend)
     plan = Conv2dPlan(
-        w.copy(), None if bias is None else bias.copy(), geometry,
-        config.algorithm_for(algorithm, registry.algorithms("conv2d")),
-        config.backend_for(backend, registry.BACKENDS),
+        w.copy(), None if bias is None else bias.copy(), geometry, algorithm, backend
     )
     return plan if x_shape is None else plan.prepare(x_shape)
 

@@ -8,8 +8,7 @@ from importlib import import_module
 import numpy as np
 
 from . import config, registry
-from .dispatch import available
-from .errors import BackendUnavailableError
+from .dispatch import require
 from .registry import NATIVE_FLOATS, Kernel
 from .spec import (
     ACTIVATIONS,
@@ -43,8 +42,7 @@ def warmup(backend: str = "numba", dtypes: Sequence[str] = NATIVE_FLOATS) -> Non
     """
     backend = one_of("backend", backend, registry.BACKENDS)
     dtypes = [one_of("dtype", dtype, NATIVE_FLOATS) for dtype in dtypes]
-    if absent := available(backend):
-        raise BackendUnavailableError(f"backend {backend!r} is not available: {absent}")
+    require(backend)
     for row in registry.ROWS:
         if row.backend == backend:
             for dtype in dtypes:

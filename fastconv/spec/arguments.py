@@ -46,6 +46,13 @@ def integer(name: str, value: object, *, least: int) -> int:
     return number
 
 
+def boolean(name: str, value: object) -> bool:
+    """``value`` if it is True or False: "no" would count as true."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False; got {type(value).__name__}")
+    return bool(value)
+
+
 def pair(name: str, value: object, *, least: int) -> tuple[int, int]:
     """An int for both axes, or a pair (height, width)."""
     if isinstance(value, (tuple, list)):

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from .arguments import (
     HALF,
     LAYOUTS,
+    boolean,
     extent,
     integer,
     itemsize,
@@ -75,6 +76,7 @@ class Pool2dSpec:
         if divisor_override is not None:
             divisor_override = integer("divisor_override", divisor_override, least=1)
         pt, pb, pl, pr = resolve_padding(padding, (ih, iw), (kh, kw), (sh, sw), (dh, dw))
+        hang_over = boolean("ceil_mode", ceil_mode)
         sizes: list[int] = []
         for axis, size, k, s, d, before, after in (
             ("height", ih, kh, sh, dh, pt, pb), ("width", iw, kw, sw, dw, pl, pr),
@@ -85,7 +87,7 @@ class Pool2dSpec:
                     f"pool padding may be at most half of the window: {axis} window {reach} "
                     f"with padding {before} before and {after} after"
                 )
-            windows = _pool_size(size, k, s, d, before, after, ceil_mode)
+            windows = _pool_size(size, k, s, d, before, after, hang_over)
             if windows < 1:
                 raise ValueError(
                     f"the pool window is larger than the padded input: {axis} {reach} > "
@@ -95,8 +97,9 @@ class Pool2dSpec:
         return cls(
             mode=mode, N=n, C=c, IH=ih, IW=iw, OH=sizes[0], OW=sizes[1], KH=kh, KW=kw, SH=sh,
             SW=sw, DH=dh, DW=dw, PT=pt, PB=pb, PL=pl, PR=pr,
-            count_include_pad=bool(count_include_pad), divisor_override=divisor_override,
-            norm=_norm(norm), return_indices=bool(return_indices), dtype=dtype, layout=layout,
+            count_include_pad=boolean("count_include_pad", count_include_pad),
+            divisor_override=divisor_override, norm=_norm(norm),
+            return_indices=boolean("return_indices", return_indices), dtype=dtype, layout=layout,
         )
 
     @classmethod
@@ -116,7 +119,7 @@ class Pool2dSpec:
         oh, ow = pair("output_size", wanted, least=1)
         return cls(
             mode=mode, N=n, C=c, IH=ih, IW=iw, OH=oh, OW=ow, adaptive=True,
-            return_indices=bool(return_indices), dtype=dtype, layout=layout,
+            return_indices=boolean("return_indices", return_indices), dtype=dtype, layout=layout,
         )
 
     @property
@@ -192,9 +195,9 @@ def _norm(norm: object) -> float:
     return value
 
 
-def _pool_size(n: int, k: int, s: int, d: int, before: int, after: int, ceil_mode: bool) -> int:
+def _pool_size(n: int, k: int, s: int, d: int, before: int, after: int, hang_over: bool) -> int:
     """PyTorch's pooling size: with ceil_mode a last window must start inside n + before."""
-    if not ceil_mode:
+    if not hang_over:
         return windows_along(n, k, s, d, before, after)
     out = (n + before + after - extent(k, d) + s - 1) // s + 1
     return out - 1 if (out - 1) * s >= n + before else out

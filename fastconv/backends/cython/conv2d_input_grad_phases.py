@@ -6,7 +6,7 @@ from typing import Any
 
 from ...spec import Conv2dSpec
 from .. import phases
-from . import activation_elementwise, conv2d_direct
+from . import activation_elementwise, conv2d_direct  # type: ignore[attr-defined]  # compiled
 
 
 def pack(spec: Conv2dSpec, w: phases.Array, threads: int) -> dict[Any, Any]:
