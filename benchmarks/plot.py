@@ -19,7 +19,7 @@ from matplotlib.ticker import FuncFormatter
 from .peers.ratios import geometric_mean, ratio
 from .peers.side import FASTCONV, NETWORK
 
-AGAINST = {"best": "fastest of the network libraries", "torch": "PyTorch"}
+AGAINST = {"best": "the fastest of the network libraries", "torch": "PyTorch"}
 
 
 def draw(report: dict[str, Any], against: str) -> Figure:
@@ -44,7 +44,7 @@ def draw(report: dict[str, Any], against: str) -> Figure:
         if name in versions
     )
     figure.suptitle(
-        f"time of the {AGAINST[against]} ÷ time of fastconv ({flags['mode']}, {flags['layout']}, "
+        f"time of {AGAINST[against]} ÷ time of fastconv ({flags['mode']}, {flags['layout']}, "
         f"precision {flags['precision']})\n{report['machine']['cpu']}; {peers}",
         fontsize=9,
     )
@@ -74,7 +74,7 @@ def _bars(
                     fontsize=7)
     axis.set_xlim(-0.6, len(results) - 0.4)
     axis.grid(axis="y", alpha=0.3)
-    axis.legend(fontsize=8, loc="upper left")
+    axis.legend(fontsize=8, loc="best")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -62,7 +62,7 @@ def cell_rates(seconds: float) -> dict[str, list[float]]:
     rows = kernels.serving("activation", relu)
     times = _in_turns({row: kernels.activation(row, relu, 1) for row in rows}, seconds)
     for row, time in times.items():
-        found[row.backend].append(relu.flops / time / 1e9)
+        found.setdefault(row.backend, []).append(relu.flops / time / 1e9)
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 import fastconv
+from fastconv.registry import BACKENDS
 from fastconv.spec import LAYOUTS, PRECISIONS
 
 from .. import machine
@@ -39,12 +40,19 @@ def _listed(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def _peers(text: str) -> list[str]:
-    names = _listed(text)
-    for name in names:
-        if name not in PEERS:
-            raise argparse.ArgumentTypeError(f"unknown peer {name!r}; valid are {', '.join(PEERS)}")
-    return names
+def _some_of(what: str, valid: Iterable[str]) -> Callable[[str], list[str]]:
+    """The reader of a comma-separated list of names."""
+
+    def read(text: str) -> list[str]:
+        names = _listed(text)
+        for name in names:
+            if name not in valid:
+                raise argparse.ArgumentTypeError(
+                    f"unknown {what} {name!r}; valid are {', '.join(valid)}"
+                )
+        return names
+
+    return read
 
 
 def _threads(text: str) -> list[int]:
@@ -75,8 +83,8 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
                         help="turns that each side gets")
     parser.add_argument("--seconds", type=float, default=0.5,
                         help="time for each side and layer, over all its turns")
-    parser.add_argument("--backends", type=_listed, default="cython,numba",
-                        help="backends of fastconv")
+    parser.add_argument("--backends", type=_some_of("backend", BACKENDS),
+                        default="cython,numba", help="backends of fastconv")
     parser.add_argument("--algorithm", default="auto", help="fastconv's algorithm")
     parser.add_argument("--mode", choices=("plan", "functional"), default="plan",
                         help="fastconv's weights packed beforehand, or in every call")
@@ -84,7 +92,8 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
                         help="fastconv's memory order; the peers keep their own")
     parser.add_argument("--precision", choices=PRECISIONS, default="default",
                         help="fastconv's precision")
-    parser.add_argument("--peers", type=_peers, default=",".join(PEERS), help="whom to time")
+    parser.add_argument("--peers", type=_some_of("peer", PEERS), default=",".join(PEERS),
+                        help="whom to time")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here")
     return parser.parse_args(argv)
 
