@@ -1,9 +1,10 @@
 """What the convolutions share: packed weights, and the loop over blocks of output pixels.
 
-A block is a rectangle of output pixels of one image and some output channels of one group. Its
-pixels are gathered (``csrc/simd/conv.h``) for some input channels at a time and multiplied; the
-sums wait in scratch memory until the last input channel. Blocks are what threads share out:
-one is computed by one thread, in the same order of terms whatever its size.
+A block is a rectangle of output pixels of one image and some output channels: those of one
+group, or several whole groups where these are small. Its pixels are gathered
+(``csrc/simd/conv.h``) for some input channels at a time and multiplied; the sums wait in scratch
+memory until the last input channel. Blocks are what threads share out: one is computed by one
+thread, in the same order of terms whatever its size.
 """
 
 cimport numpy as cnp
@@ -25,10 +26,11 @@ cdef enum:
     LINE = 64               # bytes of a cache line
     GATHERED = 192 * 1024   # bytes of the second cache for what a block gathers,
     WEIGHTS = 320 * 1024    # for the weights that meet it
-    SUMS = 512 * 1024       # and for its sums
+    SUMS = 256 * 1024       # and for its sums
     PIXELS = 256            # enough pixels to make gathering and weights worth loading
     WIDEST_BLOCK = 512      # columns of a block of a wide picture
-    MOST_CHANNELS = 512     # output channels of a block
+    MOST_CHANNELS = 256     # output channels of a block
+    MANY_GROUPS = 16        # groups worth gathering together where channels lie side by side
     REACH = 8               # vectors that a tile may read beyond the last pixel (LARGEST_V)
 
 
@@ -128,7 +130,8 @@ cdef void pack_one(
 cdef struct Cutting:
     Gathering gathering
     bint pixel_vectors
-    Py_ssize_t N, G
+    bint group_panels  # a block spans several groups, each of one narrow panel
+    Py_ssize_t N, G    # G is 1 then
     Py_ssize_t row_blocks, col_blocks, channel_blocks  # of one image and group
     Py_ssize_t panels  # of a group
     Py_ssize_t terms   # gathered at a time
@@ -168,64 +171,85 @@ cdef Cutting cut(bint direct, spec, int threads):
     cdef const Kernels* table = kernels(spec.dtype)
     cdef Geometry g = geometry_of(spec)
     cdef Cutting c
+    cdef bint channels_last = spec.layout == "NHWC"
     cdef Py_ssize_t size = table.itemsize
     cdef Py_ssize_t taps = g.KH * g.KW, all_terms = g.IC * taps
     cdef Py_ssize_t reach_h = (g.KH - 1) * g.DH // g.SH if direct else 0
     cdef Py_ssize_t reach_w = (g.KW - 1) * g.DW // g.SW if direct else 0
     cdef Py_ssize_t width = panel_width(table, g.OC)
-    cdef Py_ssize_t cols, rows, ics, slots, per_row, sum_bytes, wanted, channels, plane
+    cdef Py_ssize_t cols, rows, wanted, row_bytes, plane, planes, ics, per_block, sums
 
-    c.N, c.G = spec.N, spec.G
+    c.N, c.G, c.panels = spec.N, spec.G, ceil_div(g.OC, width)
     c.gathering.slots_h = min(g.KH, g.SH // gcd(g.SH, g.DH))
     c.gathering.slots_w = min(g.KW, g.SW // gcd(g.SW, g.DW))
-    slots = c.gathering.slots_h * c.gathering.slots_w if direct else taps
     c.col_blocks = ceil_div(g.OW, WIDEST_BLOCK if direct else PIXELS)
     cols = ceil_div(g.OW, c.col_blocks)
     c.gathering.pitch = cols + reach_w
-    c.pixel_vectors = prefers_pixels(table, &g, reach_w, spec.layout == "NHWC")
-    c.panels = ceil_div(g.OC, width)
-    c.channel_blocks = ceil_div(c.panels, max(MOST_CHANNELS // width, 1))
-    channels = ceil_div(c.panels, c.channel_blocks) * width
+    c.pixel_vectors = prefers_pixels(table, &g, reach_w, channels_last)
 
-    # As many input channels at a time as suit the caches: along pixels every group of vectors
-    # meets all weights again; and too few rows would make gathering dear.
-    ics = g.IC
-    if c.pixel_vectors and g.OH * g.OW > PIXELS // 4:
-        ics = max(1, min(ics, WEIGHTS // (channels * taps * size)))
+    # Rows of pixels for which all input channels fit are too few at some depth: then fewer input
+    # channels at a time. Along pixels every group of vectors meets all weights again, which
+    # should stay in the cache too. Small groups share a block instead.
+    per_block = ceil_div(c.panels, ceil_div(c.panels, max(MOST_CHANNELS // width, 1)))
+    row_bytes = c.gathering.pitch * size * (
+        c.gathering.slots_h * c.gathering.slots_w if direct else taps
+    )
     wanted = min(g.OH, ceil_div(PIXELS, cols))
-    while True:
-        per_row = ics * slots * c.gathering.pitch * size
-        rows = GATHERED // per_row - reach_h
-        if rows >= wanted or ics == 1:
-            break
-        ics = ceil_div(ics, 2)
+    ics = g.IC
+    planes = g.IC
+    c.group_panels = c.G > 1 and width < table.panel and fitting(ics, row_bytes) >= wanted + reach_h
+    if c.group_panels:
+        c.G, c.panels = 1, c.G
+        if channels_last:
+            planes *= min(c.panels, MANY_GROUPS, fitting(ics * (wanted + reach_h), row_bytes))
+    else:
+        if c.pixel_vectors and g.OH * g.OW > PIXELS // 4:
+            ics = max(1, min(ics, WEIGHTS // (per_block * width * taps * size)))
+        while ics > 1 and fitting(ics, row_bytes) < wanted + reach_h:
+            ics = ceil_div(ics, 2)
+        planes = ics
+    rows = fitting(planes, row_bytes) - reach_h
     c.terms = ics * taps
-    if not direct and rows < 1:  # one channel's columns are too many
+    if not direct and rows < 1:  # the columns of one channel are too many
         c.terms = max(1, GATHERED // (cols * size))
-    sum_bytes = size * (c.gathering.pitch * channels if c.terms < all_terms
-                        else cols * 4 * table.width)
-    rows = max(1, min(rows, g.OH, SUMS // sum_bytes))
+    if c.group_panels:
+        plane = min(g.OH, rows) + reach_h
+        per_block = min(c.panels, max(1, fitting(ics * plane, row_bytes)), MOST_CHANNELS)
+    if c.pixel_vectors or c.terms < all_terms:
+        sums = c.gathering.pitch * per_block * width * size
+    else:
+        sums = cols * 4 * table.width * size
+    rows = max(1, min(rows, g.OH, SUMS // sums))
     c.row_blocks = ceil_div(g.OH, rows)
+    c.channel_blocks = ceil_div(c.panels, per_block)
     share_out(&c, &g, cols, threads)
     rows = ceil_div(g.OH, c.row_blocks)
-    channels = ceil_div(c.panels, c.channel_blocks) * width
+    per_block = ceil_div(c.panels, c.channel_blocks)
     c.tasks = c.N * c.G * c.channel_blocks * c.row_blocks * c.col_blocks
 
     # Distances between planes are odd numbers of cache lines: powers of two would make
     # neighbours push each other out of the cache.
     c.gathering.rows = rows
-    plane = (slots if direct else 1) * (rows + reach_h) * c.gathering.pitch
-    plane = in_lines(plane * size) // LINE | 1
-    c.gathering.plane = plane * LINE // size
-    c.pixel_bytes = (ics if direct else c.terms) * plane * LINE + REACH * table.width * size
-    if c.terms < all_terms:
-        c.sums_bytes = size * channels * (rows * c.gathering.pitch + table.width)
+    plane = (rows + reach_h) * (row_bytes if direct else cols * size)
+    plane = (ceil_div(plane, LINE) | 1) * LINE
+    c.gathering.plane = plane // size
+    planes = c.terms // taps if direct else c.terms
+    if c.group_panels:
+        planes *= per_block
+    c.pixel_bytes = in_lines(planes * plane + REACH * table.width * size)
+    sums = rows * c.gathering.pitch + table.width
+    if c.pixel_vectors or c.terms < all_terms:
+        c.sums_bytes = in_lines(sums * per_block * width * size)
     else:
-        c.sums_bytes = size * table.width * max(REACH * channels, 4 * rows * cols)
-    c.pixel_bytes, c.sums_bytes = in_lines(c.pixel_bytes), in_lines(c.sums_bytes)
+        c.sums_bytes = in_lines(sums * 4 * table.width * size)
     c.offset_bytes = in_lines(c.terms * sizeof(Py_ssize_t))
     c.bias_bytes = in_lines(c.G * c.panels * width * size)
     return c
+
+
+cdef inline Py_ssize_t fitting(Py_ssize_t n, Py_ssize_t nbytes) noexcept nogil:
+    """How many times n pieces of nbytes fit into the share of what a block gathers."""
+    return GATHERED // (n * nbytes)
 
 
 cdef void share_out(Cutting* c, const Geometry* g, Py_ssize_t cols, int threads) noexcept:
@@ -237,7 +261,7 @@ cdef void share_out(Cutting* c, const Geometry* g, Py_ssize_t cols, int threads)
     others = c.N * c.G * c.col_blocks * c.channel_blocks
     if others * c.row_blocks >= 4 * threads:
         return
-    for more in range(c.row_blocks, c.row_blocks + threads):
+    for more in range(c.row_blocks, min(c.row_blocks + threads, g.OH + 1)):
         if others * more % threads == 0 and ceil_div(g.OH, more) * cols >= PIXELS // 4:
             c.row_blocks = more
             return
@@ -275,7 +299,8 @@ cdef struct Call:
     const char* x
     char* out
     const char* bias
-    Py_ssize_t x_n, x_g, out_n, out_g  # bytes between images and between groups
+    Py_ssize_t x_n, out_n  # bytes between images
+    Py_ssize_t OC          # of all groups that share panels
     char* scratch  # of the first thread
 
 
@@ -296,6 +321,12 @@ cdef void fill_offsets(Py_ssize_t* offsets, bint direct, const Geometry* g, cons
         )
 
 
+cdef Py_ssize_t panel_pixels(bint direct, const Geometry* g, const Cutting* c) noexcept:
+    if not c.group_panels:
+        return 0
+    return c.gathering.plane * (g.IC if direct else g.IC * g.KH * g.KW)
+
+
 cdef void compute(const Call* call, Py_ssize_t task, int thread) noexcept nogil:
     """One block: for some input channels after others, gather and multiply."""
     cdef const Geometry* g = &call.geometry
@@ -303,7 +334,7 @@ cdef void compute(const Call* call, Py_ssize_t task, int thread) noexcept nogil:
     cdef Block b = call.block
     cdef Py_ssize_t size = call.table.itemsize
     cdef Py_ssize_t all_terms = g.IC * g.KH * g.KW
-    cdef Py_ssize_t col, row, first_panel, last_panel, group, oc
+    cdef Py_ssize_t col, row, first_panel, last_panel, group, groups, oc
     cdef char* scratch = call.scratch + thread * (c.pixel_bytes + c.sums_bytes)
     cdef const char* x
     col, task = task % c.col_blocks, task // c.col_blocks
@@ -317,21 +348,25 @@ cdef void compute(const Call* call, Py_ssize_t task, int thread) noexcept nogil:
     b.at.rows = g.OH * (row + 1) // c.row_blocks - b.at.oh
     b.at.ow = g.OW * col // c.col_blocks
     b.at.cols = g.OW * (col + 1) // c.col_blocks - b.at.ow
+    if b.pitch == b.at.cols and g.out_h == b.at.cols * g.out_w:  # rows in one piece
+        b.at.cols, b.at.rows = b.at.cols * b.at.rows, 1
+        b.pitch = b.at.cols
     oc = first_panel * b.panel_width
-    b.channels = min(last_panel * b.panel_width, g.OC) - oc
+    b.channels = min(last_panel * b.panel_width, call.OC) - oc
+    groups = last_panel - first_panel if c.group_panels else 1
+    x = call.x + task * call.x_n + size * g.x_c * g.IC * (first_panel if c.group_panels else group)
     b.geometry = g
     b.weights = <const char*>b.weights + (group * c.panels + first_panel) * b.panel_size * size
     b.bias = <const char*>b.bias + (group * c.panels + first_panel) * b.panel_width * size
     b.pixels = scratch
     b.sums = scratch + c.pixel_bytes
-    x = call.x + task * call.x_n + group * call.x_g
-    b.out = call.out + task * call.out_n + group * call.out_g + size * (
-        oc * g.out_c + b.at.oh * g.out_h + b.at.ow * g.out_w
+    b.out = call.out + task * call.out_n + size * (
+        (group * g.OC + oc) * g.out_c + b.at.oh * g.out_h + b.at.ow * g.out_w
     )
     b.first = 0
     while b.first < all_terms:
         b.terms = min(c.terms, all_terms - b.first)
-        call.gather(g, &c.gathering, x, &b.at, b.first, b.terms, scratch)
+        call.gather(g, &c.gathering, x, &b.at, b.first, groups * b.terms, scratch)
         call.table.product(&b)
         b.first += b.terms
 
@@ -350,8 +385,7 @@ cdef object run_blocks(Algorithm algorithm, spec, x, PackedWeights packed, bias,
     call.gather = call.table.patch if algorithm == DIRECT else call.table.columns
     call.x, call.out = <const char*>cnp.PyArray_DATA(xs), <char*>cnp.PyArray_DATA(outs)
     call.x_n, call.out_n = cnp.PyArray_STRIDE(xs, 0), cnp.PyArray_STRIDE(outs, 0)
-    call.x_g = cnp.PyArray_STRIDE(xs, 1) * call.geometry.IC
-    call.out_g = cnp.PyArray_STRIDE(outs, 1) * call.geometry.OC
+    call.OC = call.geometry.OC * (call.cutting.panels if call.cutting.group_panels else 1)
     call.geometry.x_c = cnp.PyArray_STRIDE(xs, 1) // size
     call.geometry.x_h = cnp.PyArray_STRIDE(xs, 2) // size
     call.geometry.x_w = cnp.PyArray_STRIDE(xs, 3) // size
@@ -372,8 +406,8 @@ cdef object run_blocks(Algorithm algorithm, spec, x, PackedWeights packed, bias,
             for group in range(call.cutting.G):
                 memcpy(
                     padded_bias + group * call.cutting.panels * packed.panel_width * size,
-                    <char*>cnp.PyArray_DATA(biases) + group * call.geometry.OC * size,
-                    call.geometry.OC * size,
+                    <char*>cnp.PyArray_DATA(biases) + group * call.OC * size,
+                    call.OC * size,
                 )
         call.scratch = padded_bias + call.cutting.bias_bytes
         call.block.pixel_vectors = call.cutting.pixel_vectors
@@ -381,6 +415,7 @@ cdef object run_blocks(Algorithm algorithm, spec, x, PackedWeights packed, bias,
         call.block.slope = LEAKY_SLOPE
         call.block.offsets = offsets
         call.block.pitch = call.cutting.gathering.pitch
+        call.block.panel_pixels = panel_pixels(algorithm == DIRECT, &call.geometry, &call.cutting)
         call.block.weights = packed.panels
         call.block.panel_width = packed.panel_width
         call.block.panel_size = packed.panel_size

@@ -22,7 +22,8 @@ typedef struct {
  * The gathered pixels are such that output pixel (r, c) of the rectangle finds its factor of
  * term k at pixels[offsets[k] + r * pitch + c]. Weights lie in panels of `panel_width`
  * channels: channel i of term k at weights[i / panel_width * panel_size + k * panel_width +
- * i % panel_width].
+ * i % panel_width]. Where every panel is a group with input channels of its own, the next
+ * panel's pixels are `panel_pixels` further; else that is 0.
  */
 typedef struct {
     const Geometry *geometry;
@@ -34,7 +35,7 @@ typedef struct {
     ptrdiff_t channels;
     const void *pixels;
     const ptrdiff_t *offsets;
-    ptrdiff_t pitch;
+    ptrdiff_t pitch, panel_pixels;
     const void *weights;
     ptrdiff_t panel_width, panel_size;
     const void *bias; /* channels rounded up to whole panels */

@@ -126,33 +126,80 @@ static void pack_panel(const Geometry *g, ptrdiff_t channels, ptrdiff_t width, c
  * scalar after scalar.
  */
 
+static int is_last(const Block *b)
+{
+    const Geometry *g = b->geometry;
+    return b->first + b->terms == g->IC * g->KH * g->KW;
+}
+
 static void activate_sums(const Block *b, real *sums, ptrdiff_t n)
 {
     if (b->activation != ACT_NONE)
         activate_dense(b->activation, vsplat((real)b->slope), sums, sums, n);
 }
 
-static void product_along_pixels(const Block *b)
+/* Group i of n takes the vectors first_of(i, …) to first_of(i + 1, …), as equally as can be. */
+INLINE ptrdiff_t first_of(ptrdiff_t i, ptrdiff_t groups, ptrdiff_t vectors)
+{
+    return vectors * i / groups;
+}
+
+/* The sums of group i along pixels, turned into pixel after pixel or whatever `out` is. */
+static void store_group(const Block *b, const real *sums, ptrdiff_t from, ptrdiff_t to)
 {
     const Geometry *g = b->geometry;
-    const ptrdiff_t all_terms = g->IC * g->KH * g->KW;
-    const int last = b->first + b->terms == all_terms, kept = b->first > 0 || !last;
+    for (ptrdiff_t r = from / b->pitch; r < b->at.rows && r * b->pitch < to; r++) {
+        const ptrdiff_t low = most(from - r * b->pitch, 0);
+        const ptrdiff_t high = least(to - r * b->pitch, b->at.cols);
+        if (low < high)
+            move(b->channels, high - low, sums + r * b->pitch + low - from, to - from, 1,
+                 (real *)b->out + r * g->out_h + low * g->out_w, g->out_c, g->out_w);
+    }
+}
+
+/* Dense rows of pixels: one channel after another, so that memory is written in long runs. */
+static void store_rows(const Block *b, ptrdiff_t groups, ptrdiff_t vectors)
+{
+    const Geometry *g = b->geometry;
+    for (ptrdiff_t c = 0; c < b->channels; c++) {
+        ptrdiff_t i = 0, from = 0, to = first_of(1, groups, vectors) * VL;
+        for (ptrdiff_t r = 0; r < b->at.rows; r++) {
+            real *out = (real *)b->out + c * g->out_c + r * g->out_h - r * b->pitch;
+            ptrdiff_t lane = r * b->pitch;
+            const ptrdiff_t end = lane + b->at.cols;
+            while (lane < end) {
+                while (lane >= to) {
+                    from = to;
+                    to = first_of(++i + 1, groups, vectors) * VL;
+                }
+                const ptrdiff_t stop = least(end, to);
+                const real *sums = (const real *)b->sums + from * b->channels + c * (to - from);
+                copy_run(sums + lane - from, out + lane, stop - lane);
+                lane = stop;
+            }
+        }
+    }
+}
+
+static void product_along_pixels(const Block *b)
+{
     const ptrdiff_t lanes = (b->at.rows - 1) * b->pitch + b->at.cols;
     const ptrdiff_t vectors = ceil_div(lanes, VL), width = b->panel_width;
     const ptrdiff_t in_panel = least(width, b->channels);
     const int V = widest((int)ceil_div(in_panel, ceil_div(in_panel, TALLEST_ALONG_PIXELS)));
     const ptrdiff_t groups = ceil_div(vectors, V);
+    const int last = is_last(b), rows_are_dense = b->geometry->out_w == 1;
 
     for (ptrdiff_t i = 0; i < groups; i++) {
-        const ptrdiff_t from = vectors * i / groups * VL, to = vectors * (i + 1) / groups * VL;
-        real *sums = (real *)b->sums + (kept ? from * b->channels : 0);
+        const ptrdiff_t from = first_of(i, groups, vectors) * VL;
+        const ptrdiff_t to = first_of(i + 1, groups, vectors) * VL;
+        real *sums = (real *)b->sums + from * b->channels;
         for (ptrdiff_t k = 0; k < b->terms; k += TERMS) {
             const TileJob job = {least(TERMS, b->terms - k), b->offsets + k, width,
                                  b->panel_size};
             const real *x = (const real *)b->pixels + from;
+            const real *w = (const real *)b->weights + (b->first + k) * width;
             for (ptrdiff_t panel = 0; panel < b->channels; panel += width) {
-                const real *w = (const real *)b->weights + panel / width * b->panel_size
-                    + (b->first + k) * width;
                 const ptrdiff_t n = least(width, b->channels - panel);
                 const ptrdiff_t pieces = ceil_div(n, TALLEST_ALONG_PIXELS);
                 for (ptrdiff_t piece = 0; piece < pieces; piece++) {
@@ -162,32 +209,29 @@ static void product_along_pixels(const Block *b)
                     tiles[1][(to - from) / VL][M](&job, x, w + c, b->first + k ? NULL : bias,
                                                   sums + (panel + c) * (to - from));
                 }
+                x += b->panel_pixels;
+                w += b->panel_size;
             }
         }
-        if (!last)
-            continue;
-        activate_sums(b, sums, b->channels * (to - from));
-        for (ptrdiff_t r = from / b->pitch; r < b->at.rows && r * b->pitch < to; r++) {
-            const ptrdiff_t low = most(from - r * b->pitch, 0);
-            const ptrdiff_t high = least(to - r * b->pitch, b->at.cols);
-            if (low < high)
-                move(b->channels, high - low, sums + r * b->pitch + low - from, to - from, 1,
-                     (real *)b->out + r * g->out_h + low * g->out_w, g->out_c, g->out_w);
-        }
+        if (last)
+            activate_sums(b, sums, b->channels * (to - from));
+        if (last && !rows_are_dense)
+            store_group(b, sums, from, to);
     }
+    if (last && rows_are_dense)
+        store_rows(b, groups, vectors);
 }
 
 static void product_along_channels(const Block *b)
 {
     const Geometry *g = b->geometry;
-    const ptrdiff_t all_terms = g->IC * g->KH * g->KW;
-    const int last = b->first + b->terms == all_terms, kept = b->first > 0 || !last;
+    const int last = is_last(b), kept = b->first > 0 || !last;
     const ptrdiff_t rows = b->at.rows, cols = b->at.cols;
     const ptrdiff_t panels = ceil_div(b->channels, PANEL);
     const ptrdiff_t groups = ceil_div(panels * PANEL_VECTORS, WIDEST_ALONG_CHANNELS);
 
     for (ptrdiff_t i = 0; i < groups; i++) {
-        const ptrdiff_t from = panels * i / groups, to = panels * (i + 1) / groups;
+        const ptrdiff_t from = first_of(i, groups, panels), to = first_of(i + 1, groups, panels);
         const ptrdiff_t width = (to - from) * PANEL;
         const int V = (int)(width / VL);
         const ptrdiff_t pieces = ceil_div(cols, tallest(V));
@@ -209,9 +253,14 @@ static void product_along_channels(const Block *b)
         if (!last)
             continue;
         activate_sums(b, sums, rows * cols * width);
-        for (ptrdiff_t r = 0; r < rows; r++)
-            move(cols, least(width, b->channels - from * PANEL), sums + r * cols * width, width, 1,
-                 (real *)b->out + from * PANEL * g->out_c + r * g->out_h, g->out_w, g->out_c);
+        const ptrdiff_t n = least(width, b->channels - from * PANEL);
+        real *out = (real *)b->out + from * PANEL * g->out_c;
+        if (g->out_h == cols * g->out_w) /* one matrix, however many rows */
+            move(rows * cols, n, sums, width, 1, out, g->out_w, g->out_c);
+        else
+            for (ptrdiff_t r = 0; r < rows; r++)
+                move(cols, n, sums + r * cols * width, width, 1, out + r * g->out_h, g->out_w,
+                     g->out_c);
     }
 }
 

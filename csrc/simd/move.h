@@ -57,13 +57,14 @@ INLINE void exchange(vec *upper, vec *lower, const int d)
 }
 
 /* dst[c * step + r] = src[r * pitch + c] for r < rows ≤ VL and c < cols ≤ VL. */
-static void transpose_block(ptrdiff_t rows, ptrdiff_t cols, const real *src, ptrdiff_t pitch,
+INLINE void transpose_block(ptrdiff_t rows, ptrdiff_t cols, const real *src, ptrdiff_t pitch,
                             real *dst, ptrdiff_t step)
 {
     vec v[VL];
 #pragma GCC unroll 16
     for (int r = 0; r < VL; r++)
-        v[r] = r < rows ? vload_n(src + r * pitch, cols) : (vec){0};
+        v[r] = r >= rows ? (vec){0}
+            : cols == VL ? vload(src + r * pitch) : vload_n(src + r * pitch, cols);
 #pragma GCC unroll 4
     for (int d = VL / 2; d > 0; d /= 2)
 #pragma GCC unroll 16
@@ -72,8 +73,28 @@ static void transpose_block(ptrdiff_t rows, ptrdiff_t cols, const real *src, ptr
                 exchange(&v[r], &v[r + d], d);
 #pragma GCC unroll 16
     for (int c = 0; c < VL; c++)
-        if (c < cols)
-            vstore_n(dst + c * step, rows, v[c]);
+        if (c < cols) {
+            if (rows == VL)
+                vstore(dst + c * step, v[c]);
+            else
+                vstore_n(dst + c * step, rows, v[c]);
+        }
+}
+
+/* The same for any rows and cols; dst is written in runs as long as the rows are many. */
+static void transpose(ptrdiff_t rows, ptrdiff_t cols, const real *src, ptrdiff_t pitch, real *dst,
+                      ptrdiff_t step)
+{
+    for (ptrdiff_t c = 0; c < cols; c += VL)
+        for (ptrdiff_t r = 0; r < rows; r += VL) {
+            const real *from = src + r * pitch + c;
+            real *to = dst + c * step + r;
+            if (rows - r >= VL && cols - c >= VL)
+                transpose_block(VL, VL, from, pitch, to, step);
+            else
+                transpose_block(rows - r < VL ? rows - r : VL, cols - c < VL ? cols - c : VL, from,
+                                pitch, to, step);
+        }
 }
 
 /* dst[r * dst_row + c * dst_col] = src[r * src_row + c * src_col]: strides of either sign. */
@@ -82,10 +103,7 @@ static void move(ptrdiff_t rows, ptrdiff_t cols, const real *src, ptrdiff_t src_
 {
     if (dst_col == 1) {
         if (src_row == 1 && rows >= VL / 2 && cols >= VL / 2) {
-            for (ptrdiff_t c = 0; c < cols; c += VL)
-                for (ptrdiff_t r = 0; r < rows; r += VL)
-                    transpose_block(cols - c < VL ? cols - c : VL, rows - r < VL ? rows - r : VL,
-                                    src + r + c * src_col, src_col, dst + r * dst_row + c, dst_row);
+            transpose(cols, rows, src, src_col, dst, dst_row);
             return;
         }
         for (ptrdiff_t r = 0; r < rows; r++)

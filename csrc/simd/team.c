@@ -1,9 +1,10 @@
-/* GCC's OpenMP keeps the threads of its pool for the thread that started them. fork() copies
- * that record but not the pool, so in the child the forking thread would wait forever for
- * workers that do not exist. Emptying the pool before a fork is no cure: another thread may be
- * inside a loop at that moment. So exactly that thread computes alone from then on; threads
- * that the child starts get pools of their own. The bits are the same, as for any number of
- * threads.
+/* GCC's OpenMP keeps a pool of threads for each thread that ever started a parallel loop. fork()
+ * copies that record but not the threads, so in the child the forking thread would wait forever
+ * for workers that do not exist. Whether it has such a record cannot be asked: the loop may have
+ * been another library's, since processes share one OpenMP. And emptying the pool before a fork
+ * is no cure, for another thread may be inside a loop at that moment. So in a child the thread
+ * that forked computes alone; threads that the child starts get pools of their own. The bits are
+ * the same, as for any number of threads.
  */
 #include "team.h"
 
@@ -11,9 +12,9 @@
 
 #include <pthread.h>
 
-static __thread int has_pool, lost_pool;
+static __thread int pool_is_lost;
 
-static void in_child(void) { lost_pool = has_pool; }
+static void in_child(void) { pool_is_lost = 1; }
 
 __attribute__((constructor)) static void watch_forks(void)
 {
@@ -22,10 +23,7 @@ __attribute__((constructor)) static void watch_forks(void)
 
 int team_size(int threads)
 {
-    if (threads <= 1 || lost_pool)
-        return 1;
-    has_pool = 1;
-    return threads;
+    return threads > 1 && !pool_is_lost ? threads : 1;
 }
 
 #else

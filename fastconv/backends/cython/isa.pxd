@@ -1,3 +1,7 @@
+from libc.stdint cimport int64_t
+
+from fastconv.backends.cython.strides cimport Strides
+
 cdef extern from "simd/block.h":
     ctypedef struct Geometry:
         Py_ssize_t IC, IH, IW, OC, OH, OW
@@ -21,12 +25,31 @@ cdef extern from "simd/block.h":
         Py_ssize_t channels
         const void* pixels
         const Py_ssize_t* offsets
-        Py_ssize_t pitch
+        Py_ssize_t pitch, panel_pixels
         const void* weights
         Py_ssize_t panel_width, panel_size
         const void* bias
         void* sums
         void* out
+
+cdef extern from "simd/windows.h":
+    ctypedef struct Windows:
+        const int64_t* first
+        const int64_t* stop
+        const int64_t* count
+        Py_ssize_t step
+        Py_ssize_t regular_from, regular_to, taps, stride
+    ctypedef struct Pooling:
+        int mode
+        double norm
+        int64_t divisor
+        Py_ssize_t C, OH, OW, height, width
+        bint wide_index
+        Windows rows, columns
+        Strides x, out, indices
+        Py_ssize_t channel_parts
+    ctypedef void (*Pool)(const Pooling* pooling, const void* x, void* out, int64_t* indices,
+                          Py_ssize_t begin, Py_ssize_t end, void* row) noexcept nogil
 
 cdef extern from "simd/table.h":
     ctypedef struct Kernels:
@@ -39,6 +62,7 @@ cdef extern from "simd/table.h":
         void (*product)(const Block* block) noexcept nogil
         void (*activation)(int kind, double slope, const void* x, Py_ssize_t x_stride, void* out,
                            Py_ssize_t out_stride, Py_ssize_t n) noexcept nogil
+        Pool pool_planes, pool_channels
 
 # The kernels for "float32" or "float64"; a ValueError if FASTCONV_ISA asks for what cannot be.
 cdef const Kernels* kernels(str dtype) except NULL
