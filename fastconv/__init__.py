@@ -8,6 +8,9 @@
 Layouts are NCHW (default) or NHWC; ``fastconv.explain`` says which kernel runs and why.
 """
 
+# The package of kernels is imported first, so that the function of the same name replaces it
+# as an attribute; later imports of its modules find it in sys.modules and leave the name alone.
+from . import backends as _kernels  # noqa: F401
 from .config import get_num_threads, options, set_num_threads
 from .environment import backends, show_config
 from .errors import BackendUnavailableError
