@@ -1,0 +1,594 @@
+/* Pooling: every output is one window of cells, reduced to their maximum or their sum.
+ *
+ * A vector holds neighbouring outputs. Where the channels are neighbours in memory
+ * (pool_channels) it takes the window's cells one by one. Where the columns are (pool_planes)
+ * the rows of a window are reduced first, for the whole width of the picture, into one row
+ * that stays in cache, and then the columns of that row: KH + KW steps in place of KH · KW.
+ * Windows at the border or of uneven width are reduced one at a time.
+ *
+ * A sum of many cells is made of sums of about LEVEL, so that its rounding error grows with
+ * the root of their number at most (N. J. Higham, Accuracy and Stability of Numerical
+ * Algorithms, ch. 4.2). How an output is summed depends on its window alone.
+ */
+#ifndef FASTCONV_POOL_H
+#define FASTCONV_POOL_H
+
+#include <tgmath.h>
+
+#include "vec.h"
+#include "windows.h"
+
+enum {
+    LEVEL = 64,          /* cells of a partial sum */
+    LONG_WINDOW = 2 * VL /* contiguous cells from which on a single window is worth vectors */
+};
+
+/* ---------------------------------------------------------------- one cell more */
+
+enum { OP_MAX, OP_SUM, OP_ABS, OP_SQUARE, OP_POWER };
+enum { FINISH_NONE, FINISH_SCALE, FINISH_DIVIDE, FINISH_ROOT2, FINISH_ROOT };
+
+INLINE real start_of(int op) { return op == OP_MAX ? -(real)INFINITY : 0; }
+
+/* What adds up partial results of `op`. */
+INLINE int joining(int op) { return op == OP_MAX ? OP_MAX : OP_SUM; }
+
+INLINE real power(real v, double exponent) { return (real)pow(fabs((double)v), exponent); }
+
+INLINE vec vpower(vec v, double exponent)
+{
+    for (int i = 0; i < VL; i++)
+        v[i] = power(v[i], exponent);
+    return v;
+}
+
+/* A NaN stays a NaN, whichever side it comes from. */
+INLINE vec vtake(int op, double norm, vec sum, vec v)
+{
+    switch (op) {
+    case OP_MAX:
+        return vselect(visnan(sum), sum, vmax(sum, v));
+    case OP_ABS:
+        return sum + vmax(v, -v);
+    case OP_SQUARE:
+        return vfma(v, v, sum);
+    case OP_POWER:
+        return sum + vpower(v, norm);
+    default:
+        return sum + v;
+    }
+}
+
+INLINE real take(int op, double norm, real sum, real v)
+{
+    switch (op) {
+    case OP_MAX:
+        return v > sum || v != v ? v : sum;
+    case OP_ABS:
+        return sum + (v < 0 ? -v : v);
+    case OP_SQUARE:
+        return sum + v * v;
+    case OP_POWER:
+        return sum + power(v, norm);
+    default:
+        return sum + v;
+    }
+}
+
+INLINE vec vfinish(int finish, double value, vec sum)
+{
+    switch (finish) {
+    case FINISH_SCALE:
+        return sum * vsplat((real)value);
+    case FINISH_DIVIDE:
+        return sum / vsplat((real)value);
+    case FINISH_ROOT2:
+        for (int i = 0; i < VL; i++)
+            sum[i] = sqrt(sum[i]);
+        return sum;
+    case FINISH_ROOT:
+        return vpower(sum, value);
+    default:
+        return sum;
+    }
+}
+
+INLINE real finished(int finish, double value, real sum)
+{
+    switch (finish) {
+    case FINISH_SCALE:
+        return sum * (real)value;
+    case FINISH_DIVIDE:
+        return sum / (real)value;
+    case FINISH_ROOT2:
+        return sqrt(sum);
+    case FINISH_ROOT:
+        return power(sum, value);
+    default:
+        return sum;
+    }
+}
+
+/* ---------------------------------------------------------------- many windows at once */
+
+/* out[e * out_step] = finish(Σ over i < rows, j < taps of x[e * stride + i * row + j * tap]) */
+typedef struct {
+    ptrdiff_t rows, row, taps, tap;
+    const real *x;
+    ptrdiff_t stride;
+    real *out;
+    ptrdiff_t out_step, n;
+    double norm;
+    int finish;
+    double value;
+} Run;
+
+/* The elements p[0], p[stride], …: n ≤ VL of them; nothing behind the last is read. */
+INLINE vec load_every(ptrdiff_t stride, const real *p, ptrdiff_t n)
+{
+    if (stride == 1)
+        return n == VL ? vload(p) : vload_n(p, n);
+    if (stride == 2) {
+        ivec from;
+        for (int i = 0; i < VL; i++)
+            from[i] = i < VL / 2 ? 2 * i : 2 * i + 1;
+        const ptrdiff_t cells = 2 * n - 1, upper = cells - (VL - 1);
+        const vec a = cells >= VL ? vload(p) : vload_n(p, cells);
+        const vec b = n == VL ? vload(p + VL - 1) : vload_n(p + VL - 1, upper > 0 ? upper : 0);
+#ifdef __clang__
+        vec v;
+        for (int i = 0; i < VL; i++)
+            v[i] = from[i] < VL ? a[from[i]] : b[from[i] - VL];
+        return v;
+#else
+        return __builtin_shuffle(a, b, from);
+#endif
+    }
+    real lanes[VL] = {0};
+    for (ptrdiff_t i = 0; i < n; i++)
+        lanes[i] = p[i * stride];
+    return vload(lanes);
+}
+
+INLINE void store_every(ptrdiff_t step, real *p, ptrdiff_t n, vec v)
+{
+    if (step != 1)
+        for (ptrdiff_t i = 0; i < n; i++)
+            p[i * step] = v[i];
+    else if (n == VL)
+        vstore(p, v);
+    else
+        vstore_n(p, n, v);
+}
+
+/* Rows of a partial sum. */
+INLINE ptrdiff_t rows_together(ptrdiff_t rows, ptrdiff_t taps)
+{
+    if (rows * taps <= LEVEL)
+        return rows;
+    return taps < LEVEL ? LEVEL / taps : 1;
+}
+
+INLINE void reduce_vector(const int op, const ptrdiff_t stride, const Run *run, ptrdiff_t e)
+{
+    const ptrdiff_t n = run->n - e < VL ? run->n - e : VL;
+    const ptrdiff_t together = rows_together(run->rows, run->taps);
+    const real *x = run->x + e * stride;
+    vec sum = vsplat(start_of(op));
+    for (ptrdiff_t i = 0; i < run->rows;) {
+        const ptrdiff_t end = run->rows - i < together ? run->rows : i + together;
+        vec part = vsplat(start_of(op));
+        for (; i < end; i++)
+            for (ptrdiff_t j = 0; j < run->taps; j++)
+                part = vtake(op, run->norm, part,
+                             load_every(stride, x + i * run->row + j * run->tap, n));
+        sum = vtake(joining(op), 0, sum, part);
+    }
+    store_every(run->out_step, run->out + e * run->out_step, n,
+                vfinish(run->finish, run->value, sum));
+}
+
+/* Four vectors of neighbours. */
+INLINE void reduce_four(const int op, const Run *run, ptrdiff_t e)
+{
+    const ptrdiff_t together = rows_together(run->rows, run->taps);
+    const double norm = run->norm;
+    const real *x = run->x + e;
+    const vec start = vsplat(start_of(op));
+    vec sum0 = start, sum1 = start, sum2 = start, sum3 = start;
+    for (ptrdiff_t i = 0; i < run->rows;) {
+        const ptrdiff_t end = run->rows - i < together ? run->rows : i + together;
+        vec part0 = start, part1 = start, part2 = start, part3 = start;
+        for (; i < end; i++) {
+            const real *p = x + i * run->row;
+            for (ptrdiff_t j = 0; j < run->taps; j++, p += run->tap) {
+                part0 = vtake(op, norm, part0, vload(p));
+                part1 = vtake(op, norm, part1, vload(p + VL));
+                part2 = vtake(op, norm, part2, vload(p + 2 * VL));
+                part3 = vtake(op, norm, part3, vload(p + 3 * VL));
+            }
+        }
+        sum0 = vtake(joining(op), 0, sum0, part0);
+        sum1 = vtake(joining(op), 0, sum1, part1);
+        sum2 = vtake(joining(op), 0, sum2, part2);
+        sum3 = vtake(joining(op), 0, sum3, part3);
+    }
+    const ptrdiff_t step = run->out_step;
+    real *out = run->out + e * step;
+    store_every(step, out, VL, vfinish(run->finish, run->value, sum0));
+    store_every(step, out + VL * step, VL, vfinish(run->finish, run->value, sum1));
+    store_every(step, out + 2 * VL * step, VL, vfinish(run->finish, run->value, sum2));
+    store_every(step, out + 3 * VL * step, VL, vfinish(run->finish, run->value, sum3));
+}
+
+INLINE void reduce_as(const int op, const Run *run)
+{
+    ptrdiff_t e = 0;
+    switch (run->stride) {
+    case 1:
+        if (op != OP_POWER)
+            for (; e <= run->n - 4 * VL; e += 4 * VL)
+                reduce_four(op, run, e);
+        for (; e < run->n; e += VL)
+            reduce_vector(op, 1, run, e);
+        break;
+    case 2:
+        for (; e < run->n; e += VL)
+            reduce_vector(op, 2, run, e);
+        break;
+    default:
+        for (; e < run->n; e += VL)
+            reduce_vector(op, run->stride, run, e);
+    }
+}
+
+static void reduce(int op, const Run *run)
+{
+    switch (op) {
+    case OP_MAX:
+        reduce_as(OP_MAX, run);
+        break;
+    case OP_SUM:
+        reduce_as(OP_SUM, run);
+        break;
+    case OP_ABS:
+        reduce_as(OP_ABS, run);
+        break;
+    case OP_SQUARE:
+        reduce_as(OP_SQUARE, run);
+        break;
+    default:
+        reduce_as(OP_POWER, run);
+    }
+}
+
+/* ---------------------------------------------------------------- one window of a row */
+
+INLINE real reduce_lanes(int op, vec v)
+{
+    real sum = start_of(op);
+    for (int i = 0; i < VL; i++)
+        sum = take(joining(op), 0, sum, v[i]);
+    return sum;
+}
+
+INLINE real reduce_long(const int op, double norm, const real *x, ptrdiff_t n)
+{
+    const vec start = vsplat(start_of(op));
+    real sum = start_of(op);
+    ptrdiff_t i = 0;
+    while (i <= n - 4 * VL) {
+        const ptrdiff_t end = n - i < 4 * VL * LEVEL ? n - 4 * VL : i + 4 * VL * (LEVEL - 1);
+        vec part0 = start, part1 = start, part2 = start, part3 = start;
+        for (; i <= end; i += 4 * VL) {
+            part0 = vtake(op, norm, part0, vload(x + i));
+            part1 = vtake(op, norm, part1, vload(x + i + VL));
+            part2 = vtake(op, norm, part2, vload(x + i + 2 * VL));
+            part3 = vtake(op, norm, part3, vload(x + i + 3 * VL));
+        }
+        part0 = vtake(joining(op), 0, part0, part1);
+        part2 = vtake(joining(op), 0, part2, part3);
+        part0 = vtake(joining(op), 0, part0, part2);
+        sum = take(joining(op), 0, sum, reduce_lanes(op, part0));
+    }
+    vec part = start;
+    for (; i <= n - VL; i += VL)
+        part = vtake(op, norm, part, vload(x + i));
+    sum = take(joining(op), 0, sum, reduce_lanes(op, part));
+    for (; i < n; i++)
+        sum = take(op, norm, sum, x[i]);
+    return sum;
+}
+
+static real reduce_window(int op, double norm, const real *x, ptrdiff_t taps, ptrdiff_t tap)
+{
+    if (tap == 1 && taps >= LONG_WINDOW)
+        switch (op) {
+        case OP_MAX:
+            return reduce_long(OP_MAX, norm, x, taps);
+        case OP_SUM:
+            return reduce_long(OP_SUM, norm, x, taps);
+        case OP_ABS:
+            return reduce_long(OP_ABS, norm, x, taps);
+        case OP_SQUARE:
+            return reduce_long(OP_SQUARE, norm, x, taps);
+        }
+    real sum = start_of(op);
+    for (ptrdiff_t j = 0; j < taps; j++)
+        sum = take(op, norm, sum, x[j * tap]);
+    return sum;
+}
+
+/* ---------------------------------------------------------------- maxima and where they are */
+
+/* Like Run, for the maximum: the window of output e begins at index + e * index_step of its
+ * plane, whose index grows by index_row and index_tap from cell to cell. */
+typedef struct {
+    ptrdiff_t rows, row, taps, tap;
+    const real *x;
+    ptrdiff_t stride;
+    real *out;
+    ptrdiff_t out_step, n;
+    int64_t *indices;
+    ptrdiff_t indices_step;
+    int64_t index;
+    ptrdiff_t index_step, index_row, index_tap;
+} MaxRun;
+
+/* The first of equal maxima, the last of several NaN, and the window's first cell if all of
+ * them are −inf. */
+INLINE void maxima_vector(const ptrdiff_t stride, const MaxRun *run, ptrdiff_t e)
+{
+    const ptrdiff_t n = run->n - e < VL ? run->n - e : VL;
+    const real *x = run->x + e * stride;
+    vec best = vsplat(start_of(OP_MAX));
+    ivec at = {0};
+    for (ptrdiff_t i = 0; i < run->rows; i++)
+        for (ptrdiff_t j = 0; j < run->taps; j++) {
+            const vec v = load_every(stride, x + i * run->row + j * run->tap, n);
+            const mask better = (mask)(vgreater(v, best) | visnan(v));
+            const integer here = (integer)(i * run->index_row + j * run->index_tap);
+            best = vselect(better, v, best);
+            at = (ivec)vselect(better, (vec)(here - (ivec){0}), (vec)at);
+        }
+    store_every(run->out_step, run->out + e * run->out_step, n, best);
+    for (ptrdiff_t i = 0; i < n; i++)
+        run->indices[(e + i) * run->indices_step] =
+            run->index + (e + i) * run->index_step + at[i];
+}
+
+static void maxima(const MaxRun *run)
+{
+    if (run->stride == 1)
+        for (ptrdiff_t e = 0; e < run->n; e += VL)
+            maxima_vector(1, run, e);
+    else if (run->stride == 2)
+        for (ptrdiff_t e = 0; e < run->n; e += VL)
+            maxima_vector(2, run, e);
+    else
+        for (ptrdiff_t e = 0; e < run->n; e += VL)
+            maxima_vector(run->stride, run, e);
+}
+
+/* The same for a single window of any size. */
+static void maximum(const MaxRun *run)
+{
+    real best = start_of(OP_MAX);
+    ptrdiff_t at = 0;
+    for (ptrdiff_t i = 0; i < run->rows; i++)
+        for (ptrdiff_t j = 0; j < run->taps; j++) {
+            const real v = run->x[i * run->row + j * run->tap];
+            if (v > best || v != v) {
+                best = v;
+                at = i * run->index_row + j * run->index_tap;
+            }
+        }
+    *run->out = best;
+    *run->indices = run->index + at;
+}
+
+/* ---------------------------------------------------------------- the windows of a pooling */
+
+INLINE ptrdiff_t cells(const Windows *windows, ptrdiff_t i)
+{
+    const ptrdiff_t span = windows->stop[i] - windows->first[i];
+    if (windows->step == 1)
+        return span;
+    return span > 0 ? (span + windows->step - 1) / windows->step : 0;
+}
+
+/* Even a window that lies in the padding altogether has a valid one. */
+INLINE int64_t first_index(const Pooling *p, ptrdiff_t oh, ptrdiff_t ow)
+{
+    const int64_t h = p->rows.first[oh], w = p->columns.first[ow];
+    return (h < p->height ? h : p->height - 1) * p->width + (w < p->width ? w : p->width - 1);
+}
+
+INLINE int op_of(const Pooling *p)
+{
+    if (p->mode != POOL_LP)
+        return p->mode == POOL_MAX ? OP_MAX : OP_SUM;
+    return p->norm == 1 ? OP_ABS : p->norm == 2 ? OP_SQUARE : OP_POWER;
+}
+
+/* A division by a power of two is a multiplication to the bit. */
+INLINE void set_finish(const Pooling *p, int64_t count, Run *run)
+{
+    run->finish = FINISH_NONE;
+    if (p->mode == POOL_AVG) {
+        const int64_t divisor = p->divisor ? p->divisor : count;
+        const int exact = divisor > 0 && (divisor & (divisor - 1)) == 0;
+        run->finish = exact ? FINISH_SCALE : FINISH_DIVIDE;
+        run->value = exact ? 1.0 / (double)divisor : (double)divisor;
+    } else if (p->mode == POOL_LP && p->norm != 1) {
+        run->finish = p->norm == 2 ? FINISH_ROOT2 : FINISH_ROOT;
+        run->value = 1 / p->norm;
+    }
+}
+
+/* ---------------------------------------------------------------- columns in the vector */
+
+/* Reduce the columns ow … ow + n − 1 of a row whose cells follow one another. */
+static void across(const Pooling *p, int op, const real *line, ptrdiff_t oh, ptrdiff_t ow,
+                   ptrdiff_t n, real *out)
+{
+    const Windows *columns = &p->columns;
+    Run run = {
+        .rows = 1, .taps = cells(columns, ow), .tap = columns->step,
+        .x = line + columns->first[ow], .stride = columns->stride,
+        .out = out + ow * p->out.w, .out_step = p->out.w, .n = n, .norm = p->norm,
+    };
+    set_finish(p, p->rows.count[oh] * columns->count[ow], &run);
+    const int apart = run.tap == 1 && run.taps >= LONG_WINDOW && run.stride >= VL;
+    if (n > 1 && !apart) {
+        reduce(op, &run);
+        return;
+    }
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const real sum = reduce_window(op, p->norm, run.x + i * run.stride, run.taps, run.tap);
+        run.out[i * run.out_step] = finished(run.finish, run.value, sum);
+    }
+}
+
+static void pool_row(const Pooling *p, const real *x, real *out, ptrdiff_t oh, real *row)
+{
+    const Windows *columns = &p->columns;
+    const ptrdiff_t rows = cells(&p->rows, oh);
+    const ptrdiff_t down = p->rows.step * p->x.h;
+    const real *line = x + p->rows.first[oh] * p->x.h;
+    int op = op_of(p);
+    if (rows != 1 || p->x.w != 1) {
+        const Run run = {
+            .rows = rows, .row = down, .taps = 1, .x = line, .stride = p->x.w,
+            .out = row, .out_step = 1, .n = p->width, .norm = p->norm,
+        };
+        reduce(op, &run);
+        line = row;
+        op = joining(op);
+    }
+    const ptrdiff_t from = columns->regular_from, to = columns->regular_to;
+    for (ptrdiff_t ow = 0; ow < from; ow++)
+        across(p, op, line, oh, ow, 1, out);
+    if (from < to)
+        across(p, op, line, oh, from, to - from, out);
+    for (ptrdiff_t ow = to; ow < p->OW; ow++)
+        across(p, op, line, oh, ow, 1, out);
+}
+
+static void maxima_across(const Pooling *p, const real *x, ptrdiff_t oh, ptrdiff_t ow,
+                          ptrdiff_t n, real *out, int64_t *indices)
+{
+    const Windows *rows = &p->rows, *columns = &p->columns;
+    const MaxRun run = {
+        .rows = cells(rows, oh), .row = rows->step * p->x.h,
+        .taps = cells(columns, ow), .tap = columns->step * p->x.w,
+        .x = x + rows->first[oh] * p->x.h + columns->first[ow] * p->x.w,
+        .stride = columns->stride * p->x.w,
+        .out = out + ow * p->out.w, .out_step = p->out.w, .n = n,
+        .indices = indices + ow * p->indices.w, .indices_step = p->indices.w,
+        .index = first_index(p, oh, ow),
+        .index_step = columns->stride, .index_row = rows->step * p->width,
+        .index_tap = columns->step,
+    };
+    if (n > 1)
+        maxima(&run);
+    else
+        maximum(&run);
+}
+
+static void maxima_row(const Pooling *p, const real *x, real *out, int64_t *indices,
+                       ptrdiff_t oh)
+{
+    const Windows *columns = &p->columns;
+    const int vectors = !p->wide_index && columns->taps < LONG_WINDOW;
+    const ptrdiff_t from = vectors ? columns->regular_from : p->OW;
+    const ptrdiff_t to = vectors ? columns->regular_to : p->OW;
+    for (ptrdiff_t ow = 0; ow < from; ow++)
+        maxima_across(p, x, oh, ow, 1, out, indices);
+    if (from < to)
+        maxima_across(p, x, oh, from, to - from, out, indices);
+    for (ptrdiff_t ow = to; ow < p->OW; ow++)
+        maxima_across(p, x, oh, ow, 1, out, indices);
+}
+
+/* The work items are output rows; `row` holds `width` cells. */
+static void pool_planes(const Pooling *p, const void *x, void *out, int64_t *indices,
+                        ptrdiff_t begin, ptrdiff_t end, void *row)
+{
+    ptrdiff_t oh = begin % p->OH;
+    for (ptrdiff_t plane = begin / p->OH, item = begin; item < end; plane++, oh = 0) {
+        const ptrdiff_t n = plane / p->C, c = plane % p->C;
+        const real *x_plane = (const real *)x + n * p->x.n + c * p->x.c;
+        real *out_plane = (real *)out + n * p->out.n + c * p->out.c;
+        int64_t *indices_plane = indices
+            ? indices + n * p->indices.n + c * p->indices.c : NULL;
+        for (; oh < p->OH && item < end; oh++, item++)
+            if (indices)
+                maxima_row(p, x_plane, out_plane + oh * p->out.h,
+                           indices_plane + oh * p->indices.h, oh);
+            else
+                pool_row(p, x_plane, out_plane + oh * p->out.h, oh, row);
+    }
+}
+
+/* ---------------------------------------------------------------- channels in the vector */
+
+/* Columns ow … ow + n − 1, which have windows alike and lie densely, of `channels` channels. */
+static void pool_pixels(const Pooling *p, const real *x, real *out, int64_t *indices,
+                        ptrdiff_t oh, ptrdiff_t ow, ptrdiff_t n, ptrdiff_t channels)
+{
+    const Windows *rows = &p->rows, *columns = &p->columns;
+    const ptrdiff_t row = rows->step * p->x.h, tap = columns->step * p->x.w;
+    x += rows->first[oh] * p->x.h + columns->first[ow] * p->x.w;
+    out += ow * p->out.w;
+    if (indices) {
+        const MaxRun run = {
+            .rows = cells(rows, oh), .row = row, .taps = cells(columns, ow), .tap = tap,
+            .x = x, .stride = 1, .out = out, .out_step = 1, .n = channels,
+            .indices = indices + ow * p->indices.w, .indices_step = p->indices.c,
+            .index = first_index(p, oh, ow),
+            .index_row = rows->step * p->width, .index_tap = columns->step,
+        };
+        maxima(&run);
+        return;
+    }
+    Run run = {
+        .rows = cells(rows, oh), .row = row, .taps = cells(columns, ow), .tap = tap,
+        .x = x, .stride = 1, .out = out, .out_step = 1, .n = n * channels, .norm = p->norm,
+    };
+    set_finish(p, rows->count[oh] * columns->count[ow], &run);
+    reduce(op_of(p), &run);
+}
+
+/* The work items are output rows, each in `channel_parts` parts. */
+static void pool_channels(const Pooling *p, const void *x, void *out, int64_t *indices,
+                          ptrdiff_t begin, ptrdiff_t end, void *row)
+{
+    (void)row;
+    const Windows *columns = &p->columns;
+    const ptrdiff_t parts = p->channel_parts, size = (p->C + parts - 1) / parts;
+    /* Few channels leave lanes idle; at stride 1 the next pixel's can fill them. */
+    const int joined = parts == 1 && !indices && p->C < 4 * VL && columns->stride == 1
+        && p->x.w == p->C && p->out.w == p->C && columns->regular_from < columns->regular_to;
+    const ptrdiff_t from = joined ? columns->regular_from : p->OW;
+    const ptrdiff_t to = joined ? columns->regular_to : p->OW;
+    for (ptrdiff_t item = begin; item < end; item++) {
+        const ptrdiff_t part = item % parts, oh = item / parts % p->OH, n = item / parts / p->OH;
+        const ptrdiff_t c = part * size;
+        const ptrdiff_t channels = p->C - c < size ? p->C - c : size;
+        if (channels <= 0)
+            continue;
+        const real *picture = (const real *)x + n * p->x.n + c;
+        real *out_row = (real *)out + n * p->out.n + oh * p->out.h + c;
+        int64_t *indices_row = indices
+            ? indices + n * p->indices.n + oh * p->indices.h + c * p->indices.c : NULL;
+        for (ptrdiff_t ow = 0; ow < from; ow++)
+            pool_pixels(p, picture, out_row, indices_row, oh, ow, 1, channels);
+        if (from < to)
+            pool_pixels(p, picture, out_row, indices_row, oh, from, to - from, channels);
+        for (ptrdiff_t ow = to; ow < p->OW; ow++)
+            pool_pixels(p, picture, out_row, indices_row, oh, ow, 1, channels);
+    }
+}
+
+#endif
