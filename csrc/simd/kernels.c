@@ -5,6 +5,7 @@
  */
 #include "activation.h"
 #include "conv.h"
+#include "pool.h"
 #include "table.h"
 #include "vec.h"
 
@@ -17,4 +18,6 @@ const Kernels KERNELS = {
     .pack_panel = pack_panel,
     .product = product,
     .activation = activation,
+    .pool_planes = pool_planes,
+    .pool_channels = pool_channels,
 };

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "block.h"
+#include "windows.h"
 
 enum {
     ACT_NONE,
@@ -36,6 +37,9 @@ typedef struct {
     /* out[i * out_stride] = activation of x[i * x_stride] for i < n; x may be out itself. */
     void (*activation)(int kind, double slope, const void *x, ptrdiff_t x_stride, void *out,
                        ptrdiff_t out_stride, ptrdiff_t n);
+
+    /* Pooling, see windows.h and pool.h. */
+    Pool pool_planes, pool_channels;
 } Kernels;
 
 #endif
