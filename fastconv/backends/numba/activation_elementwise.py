@@ -1,0 +1,102 @@
+"""``activation.elementwise@numba``: out[i] = f(x[i]) over arrays of any shape and strides."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ...spec import ActivationSpec
+from . import simd
+from .activations import CODES, activate
+from .buffers import address
+from .jit import Kernel, Plan, carray, compiled
+
+Array = npt.NDArray[Any]
+
+_PIECE = 1 << 14
+"""Elements of a row that one task computes."""
+
+
+def run(spec: ActivationSpec, x: Array, out: Array, threads: int) -> None:
+    """Write f(x) to ``out``, which may be ``x``."""
+    axes = _axes(x, out)
+    tasks = prod(axis[0] for axis in axes[1:]) * -(-axes[0][0] // _PIECE)
+    table = np.array(axes, np.int64)
+    plan = Plan(
+        out.dtype.type(0), tasks=tasks, axes=len(axes), activation=CODES[spec.name],
+        slope=float(spec.slope),
+    )
+    memory = (address(x), address(out), address(table))
+    _elementwise(threads, min(threads, tasks), memory, plan)
+
+
+def workspace_bytes(spec: ActivationSpec, threads: int) -> int:
+    """Nothing."""
+    return 0
+
+
+def _axes(x: Array, out: Array) -> list[tuple[int, int, int]]:
+    """(size, step in x, step in out) of as few axes as describe both, the densest first."""
+    if x.flags.c_contiguous and out.flags.c_contiguous:
+        return [(x.size, x.itemsize, x.itemsize)]
+    steps = [
+        axis for axis in zip(x.shape, x.strides, out.strides, strict=True) if axis[0] > 1
+    ] or [(1, 0, 0)]
+    steps.sort(key=lambda axis: (abs(axis[2]), abs(axis[1])))
+    merged = [steps[0]]
+    for size, x_step, out_step in steps[1:]:
+        inner, x_inner, out_inner = merged[-1]
+        if (x_step, out_step) == (inner * x_inner, inner * out_inner):
+            merged[-1] = (inner * size, x_inner, out_inner)
+        else:
+            merged.append((size, x_step, out_step))
+    return merged
+
+
+@Kernel
+def _elementwise(chunk, chunks, memory, plan):
+    """Piece after piece of the rows along the densest axis."""
+    x, out, axes = memory[0], memory[1], memory[2]
+    q = carray(plan, 1)[0]
+    size, x_step, out_step = _axis(axes, 0)
+    pieces = (size + _PIECE - 1) // _PIECE
+    for task in range(q.tasks * chunk // chunks, q.tasks * (chunk + 1) // chunks):
+        row, start = task // pieces, task % pieces * _PIECE
+        x_at, out_at = x + start * x_step, out + start * out_step
+        for i in range(1, q.axes):
+            n, x_outer, out_outer = _axis(axes, i)
+            x_at += row % n * x_outer
+            out_at += row % n * out_outer
+            row //= n
+        count = min(_PIECE, size - start)
+        if x_step == out_step == simd.itemsize(q.zero):
+            _dense(x_at, out_at, count, q)
+        else:
+            for i in range(count):
+                v = simd.load(x_at + i * x_step, q.zero)
+                simd.store(out_at + i * out_step, activate(q.activation, q.slope, v))
+
+
+@compiled
+def _axis(axes, i):
+    """Row ``i`` of the table of axes."""
+    at = axes + 24 * i
+    return simd.load(at, 0), simd.load(at + 8, 0), simd.load(at + 16, 0)
+
+
+@compiled
+def _dense(x, out, count, q):
+    """Vector after vector, the last one in part."""
+    nothing = simd.splat(q.zero)
+    lanes, size = simd.lanes(nothing), simd.itemsize(nothing)
+    i = 0
+    while i + lanes <= count:
+        v = simd.load(x + i * size, nothing)
+        simd.store(out + i * size, activate(q.activation, q.slope, v))
+        i += lanes
+    if i < count:
+        v = simd.load_part(x + i * size, count - i, nothing)
+        simd.store_part(out + i * size, activate(q.activation, q.slope, v), count - i)

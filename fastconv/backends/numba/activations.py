@@ -1,0 +1,66 @@
+"""The activations on one number or one vector; NaN passes through all of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import simd
+from .exponential import exp_of_minus, nearest_power, power_of_two, rest, series
+from .jit import compiled
+
+CODES = {
+    None: 0, "relu": 1, "relu6": 2, "leaky_relu": 3, "sigmoid": 4, "tanh": 5, "silu": 6,
+    "hardswish": 7,
+}
+"""What kernels know the activations by."""
+
+
+
+@compiled
+def activate(code: int, slope: float, v: Any) -> Any:
+    """The activation of ``v``, a number or a vector."""
+    zero = simd.constant(v, 0.0)
+    if code == 1:
+        v = simd.select(simd.less(v, zero), zero, v)
+    elif code == 2:
+        v = _clip6(v)
+    elif code == 3:
+        below = simd.mul(v, simd.constant(v, slope))
+        v = simd.select(simd.less(zero, v), v, below)
+    elif code == 4:
+        v = _sigmoid(v)
+    elif code == 5:
+        v = _tanh(v)
+    elif code == 6:
+        v = simd.mul(v, _sigmoid(v))
+    elif code == 7:
+        share = _clip6(simd.add(v, simd.constant(v, 3.0)))
+        v = simd.mul(v, simd.div(share, simd.constant(v, 6.0)))
+    return v
+
+
+@compiled
+def _clip6(v: Any) -> Any:
+    zero, six = simd.constant(v, 0.0), simd.constant(v, 6.0)
+    return simd.select(simd.less(v, zero), zero, simd.select(simd.less(six, v), six, v))
+
+
+@compiled
+def _sigmoid(v: Any) -> Any:
+    """1 / (1 + e^−v), or for v < 0 the equal e^v / (1 + e^v), which keeps its digits."""
+    one = simd.constant(v, 1.0)
+    e = exp_of_minus(simd.absolute(v))
+    return simd.div(simd.select(simd.less(v, simd.constant(v, 0.0)), e, one), simd.add(one, e))
+
+
+@compiled
+def _tanh(v: Any) -> Any:
+    """t / (t + 2) with t = e^2|v| − 1, which has all its digits near 0 too."""
+    one, two = simd.constant(v, 1.0), simd.constant(v, 2.0)
+    x, most = simd.mul(simd.absolute(v), two), simd.constant(v, 40.0)
+    x = simd.select(simd.less(x, most), x, most)  # tanh(20) rounds to 1 in both types
+    n = nearest_power(x)
+    scale = power_of_two(n)
+    t = simd.fma(scale, series(rest(x, n)), simd.sub(scale, one))
+    y = simd.copysign(simd.div(t, simd.add(t, two)), v)
+    return simd.select(simd.is_nan(v), v, y)

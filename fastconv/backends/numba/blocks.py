@@ -1,0 +1,126 @@
+"""The loop that the convolutions share: gather a block's input, multiply, finish.
+
+From the outside: panels, images, pixels; within a block chunks of input channels, then panels,
+then register tiles. So the gathered input, the sums and a panel stay in the second cache, and
+the panels of a block in the third.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy.typing as npt
+
+from ...spec import Conv2dSpec
+from . import simd
+from .buffers import Buffer, address, buffer
+from .epilogue import finish
+from .gather import gather
+from .gemm_tile import SPARE_POINTS, multiply, sweep
+from .jit import Kernel, carray, compiled
+from .panels import Weights, panel_bounds, panel_start, weights
+from .plan import make_cut
+
+Array = npt.NDArray[Any]
+
+
+def convolve(
+    spec: Conv2dSpec, x: Array, packed: Buffer, bias: Array | None, out: Array, threads: int,
+    by_tap: bool,
+) -> None:
+    """Write the convolution to ``out``; ``by_tap`` as :func:`.plan.make_cut` has it."""
+    cut = make_cut(spec, x.strides, out.strides, threads, by_tap)
+    scratch = buffer(cut.scratch)
+    memory = (
+        address(x), packed.address, address(bias), address(out), scratch.address,
+        *_sweeps(weights(spec)),
+    )
+    _convolve(threads, cut.chunks, memory, cut.plan)
+
+
+@cache
+def _sweeps(cut: Weights) -> tuple[int, ...]:
+    """What multiplies the widest panels, and those that are one unit narrower, if any are."""
+    narrow = cut.widest - (cut.units % cut.panels > 0)
+    return tuple(
+        sweep(width, cut.channels_in_lanes, cut.dtype).address for width in (cut.widest, narrow)
+    )
+
+
+@Kernel
+def _convolve(chunk, chunks, memory, plan):
+    """Block after block."""
+    x, packed, bias, out = memory[0], memory[1], memory[2], memory[3]
+    widest_sweep, narrow_sweep = memory[5], memory[6]
+    q = carray(plan, 1)[0]
+    steps = memory[4] + chunk * q.share
+    offsets = steps + q.steps_bytes
+    sums = offsets + q.offsets_bytes
+    square = sums + q.sums_bytes
+    gathered = square + q.square_bytes
+    size = simd.itemsize(q.zero)
+    vector = simd.lanes(q.zero) * size
+    _fill_steps(steps, q)
+    for task in range(q.tasks * chunk // chunks, q.tasks * (chunk + 1) // chunks):
+        column, rest = task % q.block_columns, task // q.block_columns
+        row, rest = rest % q.block_rows, rest // q.block_rows
+        image, rest = rest % q.N, rest // q.N
+        g, group = rest % q.G, rest // q.G
+        first_panel = group * q.panel_group
+        last_panel = min(first_panel + q.panel_group, q.panels)
+        oh, ow = row * q.rows, column * q.columns
+        rows, columns = min(q.rows, q.OH - oh), min(q.columns, q.OW - ow)
+        ih, iw = oh * q.SH - q.PT, ow * q.SW - q.PL
+        points = _fill_offsets(offsets, rows, columns, q)
+        for channel in range(0, q.ICG, q.chunk):
+            channels = min(q.chunk, q.ICG - channel)
+            depth = channels * q.KH * q.KW
+            source = x + image * q.x_image + (g * q.ICG + channel) * q.x_channel
+            if q.in_place:
+                base = source + ih * q.x_row + iw * q.x_column
+            else:
+                base = gathered
+                gather(gathered, source, channels, ih, iw, rows, q)
+            to = sums
+            for panel in range(first_panel, last_panel):
+                first, units = panel_bounds(panel, q.units, q.panels)
+                weights = panel_start(packed, g, channel, depth, first, q)
+                product = widest_sweep if units == q.widest else narrow_sweep
+                multiply(product, base, offsets, points, steps, weights, depth, to, channel == 0)
+                to += q.points * units * vector
+        oc = g * q.OCG
+        block = out + image * q.out_image + oc * q.out_channel + oh * q.out_row + ow * q.out_column
+        finish(
+            sums, points, first_panel, last_panel, block, bias + oc * size if bias else 0, rows,
+            columns, square, q,
+        )
+
+
+@compiled
+def _fill_steps(steps, q):
+    """From a point to its k-th cell, for the k of one chunk of channels."""
+    k = 0
+    for c in range(q.chunk):
+        for kh in range(q.KH):
+            for kw in range(q.KW):
+                simd.store(
+                    steps + 8 * k, c * q.channel_step + kh * q.tap_row + kw * q.tap_column
+                )
+                k += 1
+
+
+@compiled
+def _fill_offsets(offsets, rows, columns, q):
+    """From the block's first cell to each point; the spare ones repeat the last."""
+    lanes = 1 if q.channels_in_lanes else simd.lanes(q.zero)
+    p = 0
+    offset = 0
+    for row in range(rows):
+        for column in range(0, columns, lanes):
+            offset = row * q.pixel_row + column * q.pixel_column
+            simd.store(offsets + 8 * p, offset)
+            p += 1
+    for spare in range(SPARE_POINTS):
+        simd.store(offsets + 8 * (p + spare), offset)
+    return p

@@ -1,0 +1,225 @@
+"""The register tile: the small matrix product at the core of every convolution.
+
+``sums[p][u] += Σ_k points[p][k] · panel[k][u]`` for a few points p and units u, with all sums in
+registers. A point is read at ``base + offsets[p] + steps[k]``, so pixels may lie anywhere; the
+panel is contiguous. One of the two sides is a vector and the other is broadcast:
+
+- *channels in lanes*: a point is one pixel, broadcast; a unit is a vector of output channels.
+- *pixels in lanes*: a point is a vector of neighbouring pixels; a unit is one output channel,
+  its weight broadcast. For groups with fewer output channels than half a vector.
+
+Every sum is one chain of fused multiply-adds over k in ascending order, so neither the tile's
+size nor a cut of k into chunks changes a bit of it.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba.core import types
+
+from . import simd
+from .jit import emit_call, intrinsic, native
+
+MOST_UNITS = 4 if simd.REGISTERS == 32 else 2
+_POINTS = (
+    {4: (6, 2), 3: (8, 2), 2: (10, 4), 1: (10, 4)}
+    if simd.REGISTERS == 32
+    else {2: (6, 2), 1: (8, 4)}
+)
+"""By units: the points of a tile, so that sums, a row of the panel and a point fill the
+registers (6×4, 8×3 and 10×2 vectors reach the peak, 12×2 spills), and those of the tiles that
+finish the remainder."""
+SPARE_POINTS = max(few for _, few in _POINTS.values()) - 1
+"""Points beyond the last one that a tile may touch."""
+
+_BYTE = ir.IntType(8)
+
+
+@intrinsic(prefer_literal=True)
+def _tile(
+    typingctx, points, units, channels_in_lanes, base, offsets, steps, panel, depth, sums, fresh,
+    like,
+):
+    """One tile; the first three arguments are constants of the compiled code."""
+    shape = [getattr(constant, "literal_value", None) for constant in (points, units)]
+    if None in shape or not isinstance(channels_in_lanes, types.IntegerLiteral):
+        return None
+    word = types.intp
+
+    def codegen(context, builder, signature, args):
+        emitter = _Emitter(builder, like, *shape, bool(channels_in_lanes.literal_value))
+        emitter.emit(*args[3:-1])
+        return context.get_dummy_value()
+
+    constants = (points, units, channels_in_lanes)
+    return types.void(*constants, word, word, word, word, word, word, word, like), codegen
+
+
+class _Emitter:
+    """Emits one tile: sums from memory, the loop over k two by two, sums to memory."""
+
+    def __init__(
+        self, builder: ir.IRBuilder, dtype: types.Float, points: int, units: int,
+        channels_in_lanes: bool,
+    ) -> None:
+        self.builder = builder
+        self.number = simd.llvm_float(dtype)
+        self.vector = simd.llvm_vector(dtype)
+        self.size = dtype.bitwidth // 8
+        self.points, self.units = points, units
+        self.channels_in_lanes = channels_in_lanes
+
+    def emit(
+        self, base: ir.Value, offsets: ir.Value, steps: ir.Value, panel: ir.Value,
+        depth: ir.Value, sums: ir.Value, fresh: ir.Value,
+    ) -> None:
+        b = self.builder
+        self.steps = b.inttoptr(steps, simd.INT.as_pointer())
+        self.panel = b.inttoptr(panel, self.number.as_pointer())
+        table = b.inttoptr(offsets, simd.INT.as_pointer())
+        self.starts = [
+            b.inttoptr(
+                b.add(base, b.load(b.gep(table, [simd.INT(p)]), align=8)), _BYTE.as_pointer()
+            )
+            for p in range(self.points)
+        ]
+        values = self._start(sums, fresh)
+        values, k = self._pairs(values, depth)
+        values = self._last(values, k, depth)
+        for i, value in enumerate(values):
+            b.store(value, self._sum(sums, i), align=self.size)
+
+    def _sum(self, sums: ir.Value, i: int) -> ir.Value:
+        lanes = int(self.vector.count)
+        at = self.builder.add(sums, simd.INT(i * lanes * self.size))
+        return self.builder.inttoptr(at, self.vector.as_pointer())
+
+    def _start(self, sums: ir.Value, fresh: ir.Value) -> list[ir.Value]:
+        """Zeros if ``fresh``, else the sums so far."""
+        b = self.builder
+        count = self.points * self.units
+        before = b.block
+        with b.if_then(b.icmp_signed("==", fresh, simd.INT(0))):
+            old = [b.load(self._sum(sums, i), align=self.size) for i in range(count)]
+            loaded = b.block
+        zero = ir.Constant(self.vector, 0.0)
+        return [self._either(zero, before, value, loaded) for value in old]
+
+    def _pairs(self, values: list[ir.Value], depth: ir.Value) -> tuple[list[ir.Value], ir.Value]:
+        """Two k at a time: half as much counting and waiting."""
+        b = self.builder
+        pairs_end = b.and_(depth, simd.INT(-2))
+        before = b.block
+        loop, after = b.append_basic_block("pairs"), b.append_basic_block("pairs.end")
+        b.cbranch(b.icmp_signed("<", simd.INT(0), pairs_end), loop, after)
+        b.position_at_end(loop)
+        k = b.phi(simd.INT)
+        k.add_incoming(simd.INT(0), before)
+        phis = []
+        for value in values:
+            phis.append(b.phi(value.type))
+            phis[-1].add_incoming(value, before)
+        sums = self._step(self._step(phis, k), b.add(k, simd.INT(1)))
+        next_k = b.add(k, simd.INT(2))
+        k.add_incoming(next_k, loop)
+        for phi, value in zip(phis, sums, strict=True):
+            phi.add_incoming(value, loop)
+        b.cbranch(b.icmp_signed("<", next_k, pairs_end), loop, after)
+        b.position_at_end(after)
+        results = [
+            self._either(value, before, total, loop)
+            for value, total in zip(values, sums, strict=True)
+        ]
+        return results, pairs_end
+
+    def _last(self, values: list[ir.Value], k: ir.Value, depth: ir.Value) -> list[ir.Value]:
+        """The k that an odd depth leaves over."""
+        b = self.builder
+        before = b.block
+        with b.if_then(b.icmp_signed("<", k, depth)):
+            sums = self._step(values, k)
+            added = b.block
+        return [
+            self._either(value, before, total, added)
+            for value, total in zip(values, sums, strict=True)
+        ]
+
+    def _either(
+        self, a: ir.Value, from_a: ir.Block, b: ir.Value, from_b: ir.Block
+    ) -> ir.Value:
+        phi = self.builder.phi(a.type)
+        phi.add_incoming(a, from_a)
+        phi.add_incoming(b, from_b)
+        return phi
+
+    def _step(self, values: list[ir.Value], k: ir.Value) -> list[ir.Value]:
+        """One k: a row of the panel in registers, then point after point."""
+        b = self.builder
+        step = b.load(b.gep(self.steps, [k]), align=8)
+        row = b.mul(k, simd.INT(self.units * (self.vector.count if self.channels_in_lanes else 1)))
+        weights = []
+        for u in range(self.units):
+            unit = simd.INT(u * self.vector.count if self.channels_in_lanes else u)
+            weights.append(self._read(b.gep(self.panel, [b.add(row, unit)]), self.channels_in_lanes))
+        sums = []
+        for p, start in enumerate(self.starts):
+            point = self._read(b.gep(start, [step]), not self.channels_in_lanes)
+            for u, weight in enumerate(weights):
+                sums.append(simd.emit_fma(b, point, weight, values[p * self.units + u]))
+        return sums
+
+    def _read(self, pointer: ir.Value, as_vector: bool) -> ir.Value:
+        b = self.builder
+        to = self.vector if as_vector else self.number
+        value = b.load(b.bitcast(pointer, to.as_pointer()), align=self.size)
+        return value if as_vector else simd.emit_splat(b, value, self.vector.count)
+
+
+@cache
+def sweep(units: int, channels_in_lanes: bool, dtype: np.dtype[Any]) -> Any:
+    """The native function that multiplies many points with a panel of ``units`` units.
+
+    Its arguments are those of :data:`multiply`. Compiled on first use, one for each shape.
+    """
+    many, few = _POINTS[units]
+    lanes_of_channels = int(channels_in_lanes)
+    zero = dtype.type(0)
+
+    def sweep(base, offsets, count, steps, panel, depth, sums, fresh):
+        point = units * simd.lanes(zero) * simd.itemsize(zero)
+        p = 0
+        while p + many <= count:
+            _tile(
+                many, units, lanes_of_channels, base, offsets + p * 8, steps, panel, depth,
+                sums + p * point, fresh, zero,
+            )
+            p += many
+        while p < count:
+            _tile(
+                few, units, lanes_of_channels, base, offsets + p * 8, steps, panel, depth,
+                sums + p * point, fresh, zero,
+            )
+            p += few
+
+    lanes = "channels" if channels_in_lanes else "pixels"
+    name = f"sweep_{units}_{lanes}_{dtype.name}"
+    return native(sweep, name, *[types.intp] * 8)
+
+
+@intrinsic
+def multiply(typingctx, sweep, base, offsets, count, steps, panel, depth, sums, fresh):
+    """Add the products of ``count`` points with a panel to ``sums``, or start them afresh.
+
+    ``sweep`` is the address of a :func:`sweep`. ``sums`` has a vector for each unit of each
+    point. Up to ``SPARE_POINTS`` more points are computed: ``offsets`` must lead somewhere
+    readable for them, and ``sums`` have room.
+    """
+    def codegen(context, builder, signature, args):
+        emit_call(builder, args[0], args[1:])
+        return context.get_dummy_value()
+
+    return types.void(*[types.intp] * 9), codegen

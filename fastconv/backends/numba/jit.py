@@ -1,0 +1,200 @@
+"""Kernels compiled once each, and run by one thread or by Numba's.
+
+A kernel is a function of ``(chunk, chunks, memory, plan)`` that computes one of ``chunks``
+shares of its work: ``memory`` holds addresses, ``plan`` is a record of numbers by name. It is
+compiled to native code on first use, for each type of record. Two small launchers run the
+chunks of any kernel, one after the other or in a ``prange``; so no kernel is compiled twice,
+and both ways give the same bits. The launchers know what Numba's threading layers cannot do:
+
+- ``workqueue`` ends the process when two Python threads launch at once: launches take turns;
+- ``omp`` ends a process that was forked after it: a forked child computes serially.
+
+Native code is kept on disk. Numba looks only at a function's own file to see whether what it
+kept is stale, so the names it keeps them by carry a hash of this whole folder; and where
+nothing can be read or written, code is compiled in memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from types import FunctionType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from llvmlite import ir
+from numba.core import types
+
+from .buffers import Buffer, address
+
+numba: Any = import_module("numba")
+"""Untyped: the stubs of its latest versions lack what is used here, older ones have none."""
+
+intrinsic = numba.extending.intrinsic
+carray = numba.carray
+prange = numba.prange
+
+Function = Callable[..., None]
+
+_OPTIONS = {"nogil": True, "error_model": "numpy"}
+
+compiled = numba.njit(**_OPTIONS)
+"""Decorates what kernels call: compiled into each kernel that uses it."""
+
+
+def _hash_of_sources() -> str:
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"\0".join(path.read_bytes() for path in sources)).hexdigest()[:12]
+
+
+_SOURCES = _hash_of_sources()
+
+
+def _compile(function: Function, name: str, decorate: Callable[..., Any], **options: Any) -> Any:
+    """``function`` compiled under ``name``, from disk if it is there."""
+    named = FunctionType(
+        function.__code__, function.__globals__, function.__name__, None, function.__closure__
+    )
+    named.__module__ = function.__module__
+    named.__qualname__ = f"{name}_{_SOURCES}"
+    try:
+        return decorate(cache=True, **_OPTIONS, **options)(named)
+    except Exception:  # of whatever kind: a folder, a full disk, a damaged file
+        return decorate(cache=False, **_OPTIONS, **options)(named)
+
+
+def native(function: Function, name: str, *arguments: types.Type) -> Any:
+    """``function`` as a C function of ``arguments``; its ``address`` holds while it lives."""
+    signature = types.void(*arguments)
+    return _compile(function, name, lambda **options: numba.cfunc(signature, **options))
+
+
+# ---------------------------------------------------------------- kernels
+
+
+class Plan:
+    """A record of numbers by name, for kernels to read. ``zero`` is one of the kernel's type."""
+
+    __slots__ = ("address", "dtype", "record")
+
+    def __init__(self, zero: np.generic, **fields: float) -> None:
+        self.dtype = _record_type(
+            zero.dtype, tuple((name, type(value) is float) for name, value in fields.items())
+        )
+        self.record = np.zeros(1, self.dtype)
+        for name, value in fields.items():
+            self.record[name] = value
+        self.address = address(self.record)
+
+
+@cache
+def _record_type(zero: np.dtype[Any], fields: tuple[tuple[str, bool], ...]) -> np.dtype[Any]:
+    columns = [(name, np.float64 if is_float else np.int64) for name, is_float in fields]
+    return np.dtype([*columns, ("zero", zero)], align=True)
+
+
+class Kernel:
+    """A function of ``(chunk, chunks, memory, plan)``; ``carray(plan, 1)[0]`` is the record.
+
+    ``kernel(threads, chunks, memory, plan)`` computes all chunks on up to ``threads`` threads.
+    """
+
+    def __init__(self, function: Function) -> None:
+        self._function = function
+        self._codes: dict[np.dtype[Any], Any] = {}
+        self.__doc__ = function.__doc__
+
+    def __call__(
+        self, threads: int, chunks: int, memory: tuple[int, ...], plan: Plan
+    ) -> None:
+        code = self._codes.get(plan.dtype)
+        if code is None:
+            code = self._codes[plan.dtype] = self._compiled(plan.dtype)
+        _launch(threads, code.address, chunks, np.array(memory, np.int64), plan.address)
+
+    def _compiled(self, record: np.dtype[Any]) -> Any:
+        name = f"{self._function.__name__.strip('_')}_{record['zero'].name}"
+        plan = types.CPointer(numba.from_dtype(record))
+        return native(
+            self._function, name, types.intp, types.intp, types.CPointer(types.intp), plan
+        )
+
+
+def _run_chunks(code, chunks, memory, plan):
+    addresses = memory.ctypes.data
+    for chunk in prange(chunks):
+        _call_kernel(code, chunk, chunks, addresses, plan)
+
+
+@intrinsic
+def _call_kernel(typingctx, code, chunk, chunks, memory, plan):
+    def codegen(context, builder, signature, args):
+        emit_call(builder, args[0], args[1:])
+        return context.get_dummy_value()
+
+    return types.void(*[types.intp] * 5), codegen
+
+
+def emit_call(builder: ir.IRBuilder, code: ir.Value, args: list[ir.Value]) -> None:
+    """A call of the native function at the address ``code``."""
+    function = ir.FunctionType(ir.VoidType(), [arg.type for arg in args])
+    builder.call(builder.inttoptr(code, function.as_pointer()), args)
+
+
+@cache
+def _launcher(parallel: bool) -> Any:
+    signature = types.void(types.intp, types.intp, types.intp[::1], types.intp)
+    return _compile(
+        _run_chunks, f"run_chunks_{'parallel' if parallel else 'serial'}",
+        lambda **options: numba.njit(signature, **options), parallel=parallel,
+    )
+
+
+def _launch(
+    threads: int, code: int, chunks: int, memory: npt.NDArray[np.int64], plan: int
+) -> None:
+    threads = min(threads, chunks, numba.config.NUMBA_NUM_THREADS)
+    if threads == 1 or (_forked and _layer() == "omp"):
+        _launcher(False)(code, chunks, memory, plan)
+        return
+    run = _launcher(True)
+    with _turn():
+        before = numba.get_num_threads()
+        numba.set_num_threads(threads)
+        try:
+            run(code, chunks, memory, plan)
+        finally:
+            numba.set_num_threads(before)
+
+
+# ---------------------------------------------------------------- threading layers
+
+_one_at_a_time = threading.Lock()
+_forked = False
+
+
+@cache
+def _layer() -> str:
+    numba.get_num_threads()  # the first question starts the layer
+    return str(numba.threading_layer())
+
+
+def _turn() -> AbstractContextManager[Any]:
+    return _one_at_a_time if _layer() == "workqueue" else nullcontext()
+
+
+def _after_fork() -> None:
+    global _forked, _one_at_a_time
+    _forked = True
+    _one_at_a_time = threading.Lock()  # its holder did not come along
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

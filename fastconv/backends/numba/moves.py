@@ -1,0 +1,37 @@
+"""Copies of lines of numbers, dense ones by whole vectors."""
+
+from __future__ import annotations
+
+from . import simd
+from .jit import compiled
+
+
+@compiled
+def copy(target, target_step, source, source_step, count, like):
+    """``count`` numbers from a line to another, whose steps are in bytes."""
+    lanes, size = simd.lanes(like), simd.itemsize(like)
+    if source_step == target_step == size:
+        nothing = simd.splat(like)
+        i = 0
+        while i + lanes <= count:
+            simd.store(target + i * size, simd.load(source + i * size, nothing))
+            i += lanes
+        if i < count:
+            v = simd.load_part(source + i * size, count - i, nothing)
+            simd.store_part(target + i * size, v, count - i)
+    else:
+        for i in range(count):
+            simd.store(target + i * target_step, simd.load(source + i * source_step, like))
+
+
+@compiled
+def clear(target, count, like):
+    """``count`` zeros (``like`` is one) to a dense line."""
+    lanes, size = simd.lanes(like), simd.itemsize(like)
+    zeros = simd.splat(like)
+    i = 0
+    while i + lanes <= count:
+        simd.store(target + i * size, zeros)
+        i += lanes
+    if i < count:
+        simd.store_part(target + i * size, zeros, count - i)

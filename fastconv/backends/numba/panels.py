@@ -1,0 +1,181 @@
+"""Weights as the register tile reads them: panels of up to ``MOST_UNITS`` units.
+
+The channels of a group are cut into units (a vector of channels, or one channel where pixels
+are in the lanes), the units into panels of nearly equal width, the input channels into chunks.
+Memory holds [group][chunk][panel][k][unit of the panel], k running over (channel, KH, KW).
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ...spec import Conv2dSpec
+from . import simd
+from .buffers import Buffer, address, buffer
+from .gemm_tile import MOST_UNITS
+from .jit import Kernel, Plan, carray, compiled
+
+_DEPTH = 288
+"""Products of a chunk: a panel of four vectors then takes 72 KB, a part of the second cache."""
+
+
+class Weights(NamedTuple):
+    """How the weights of a convolution are cut."""
+
+    dtype: np.dtype[Any]
+    G: int
+    OCG: int
+    """Output channels of a group."""
+    ICG: int
+    KH: int
+    KW: int
+    channels_in_lanes: bool
+    unit: int
+    """Output channels of a unit."""
+    units: int
+    """Units of a group."""
+    panels: int
+    """Panels of a group; panel i has units i·units//panels … (i+1)·units//panels."""
+    chunk: int
+    """Input channels of a chunk."""
+    chunks: int
+    lanes: int
+    """Numbers of a vector."""
+
+    @property
+    def zero(self) -> Any:
+        """A number of this type."""
+        return self.dtype.type(0)
+
+    @property
+    def numbers(self) -> dict[str, int]:
+        """All but the type."""
+        return {name: int(value) for name, value in self._asdict().items() if name != "dtype"}
+
+    @property
+    def size(self) -> int:
+        """Bytes of a number."""
+        return self.dtype.itemsize
+
+    @property
+    def vector(self) -> int:
+        """Bytes of a vector."""
+        return self.lanes * self.size
+
+    @property
+    def widest(self) -> int:
+        """Units of the widest panel."""
+        return -(-self.units // self.panels)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all panels."""
+        channels = self.G * self.units * self.unit
+        return channels * self.ICG * self.KH * self.KW * self.dtype.itemsize
+
+
+def weights(spec: Conv2dSpec) -> Weights:
+    """The cut for a convolution; it knows nothing of the picture."""
+    return _weights(spec.OC // spec.G, spec.IC // spec.G, spec.KH, spec.KW, spec.G, spec.dtype)
+
+
+@lru_cache(maxsize=512)
+def _weights(ocg: int, icg: int, kh: int, kw: int, g: int, dtype: str) -> Weights:
+    lanes = simd.BITS // (8 * np.dtype(dtype).itemsize)
+    channels_in_lanes = 2 * ocg > lanes
+    unit = lanes if channels_in_lanes else 1
+    units = -(-ocg // unit)
+    chunks = -(-icg // max(1, _DEPTH // (kh * kw)))
+    chunk = -(-icg // chunks)
+    return Weights(
+        np.dtype(dtype), g, ocg, icg, kh, kw, channels_in_lanes, unit, units,
+        -(-units // MOST_UNITS), chunk, -(-icg // chunk), lanes,
+    )
+
+
+def pack(spec: Conv2dSpec, w: npt.NDArray[Any], threads: int) -> Buffer:
+    """The panels of ``w``."""
+    cut = weights(spec)
+    packed = buffer(cut.nbytes)
+    steps = w.strides
+    taps = cut.KH * cut.KW
+    dense = steps[1:] == tuple(cut.dtype.itemsize * n for n in (taps, cut.KW, 1))
+    plan = Plan(
+        cut.zero, w_oc=steps[0], w_ic=steps[1], w_kh=steps[2], w_kw=steps[3], dense=int(dense),
+        **cut.numbers,
+    )
+    tasks = cut.G * cut.chunks * cut.panels
+    _pack(threads, min(threads, tasks), (address(w), packed.address), plan)
+    return packed
+
+
+@Kernel
+def _pack(chunk, chunks, memory, plan):
+    """Panel after panel."""
+    w, packed = memory[0], memory[1]
+    q = carray(plan, 1)[0]
+    tasks = q.G * q.chunks * q.panels
+    for task in range(tasks * chunk // chunks, tasks * (chunk + 1) // chunks):
+        _pack_panel(task, w, packed, q)
+
+
+@compiled
+def panel_bounds(panel, units, panels):
+    """First unit and number of units of a panel."""
+    first = panel * units // panels
+    return first, (panel + 1) * units // panels - first
+
+
+@compiled
+def panel_start(packed, g, channel, depth, first, q):
+    """Where the panel with unit ``first`` begins in the chunk from ``channel`` on."""
+    before = (g * q.ICG + channel) * q.KH * q.KW * q.units + depth * first
+    return packed + before * q.unit * simd.itemsize(q.zero)
+
+
+@compiled
+def _pack_panel(task, w, packed, q):
+    panel, task = task % q.panels, task // q.panels
+    chunk, g = task % q.chunks, task // q.chunks
+    first, units = panel_bounds(panel, q.units, q.panels)
+    channel = chunk * q.chunk
+    channels = min(q.chunk, q.ICG - channel)
+    depth = channels * q.KH * q.KW
+    target = panel_start(packed, g, channel, depth, first, q)
+    size = simd.itemsize(q.zero)
+    lanes = simd.lanes(q.zero)
+    row = units * q.unit * size
+    for u in range(units):
+        oc = (first + u) * q.unit
+        valid = min(q.unit, q.OCG - oc)
+        source = w + (g * q.OCG + oc) * q.w_oc + channel * q.w_ic
+        to = target + u * q.unit * size
+        done = 0
+        if q.dense and valid == lanes:
+            done = depth // lanes * lanes
+            for k in range(0, done, lanes):
+                simd.transpose(source + k * size, q.w_oc, to + k * row, row, simd.splat(q.zero))
+        for lane in range(q.unit):
+            if lane < valid:
+                at = source + lane * q.w_oc
+                _copy_taps(at, to + lane * size, row, done, channels, q)
+            else:
+                for k in range(depth):
+                    simd.store(to + lane * size + k * row, q.zero)
+
+
+@compiled
+def _copy_taps(source, target, row, done, channels, q):
+    """The weights of one output channel from number ``done`` on, into a column of the panel."""
+    taps = q.KH * q.KW
+    for c in range(done // taps, channels):
+        for kh in range(q.KH):
+            for kw in range(q.KW):
+                k = c * taps + kh * q.KW + kw
+                if k >= done:
+                    at = source + c * q.w_ic + kh * q.w_kh + kw * q.w_kw
+                    simd.store(target + k * row, simd.load(at, q.zero))

@@ -1,0 +1,218 @@
+"""How one convolution is cut into blocks, and where everything lies: all in Python, cached.
+
+A block is a rectangle of output pixels of one image, with some panels of one group's output
+channels. Blocks are what threads share out; each is computed by one thread in the same order of
+terms whatever its size, so the cut changes no bit of the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import NamedTuple
+
+from ...spec import LEAKY_SLOPE, Conv2dSpec
+from .activations import CODES
+from .buffers import LINE, whole_lines
+from .gather import Axis, axis
+from .gemm_tile import SPARE_POINTS
+from .jit import Plan
+from .panels import Weights, weights
+
+Strides = tuple[int, ...]
+
+_POINTS = 256
+"""Pixels of a block where channels are in the lanes; enough to make a panel worth loading."""
+_VECTORS = 64
+"""The same in vectors of pixels, where those are in the lanes."""
+_GATHERED = 256 * 1024
+"""Bytes of gathered input that a block should not exceed,"""
+_SUMS = 256 * 1024
+"""and of sums: the second cache holds them with a panel."""
+_BLOCKS_PER_THREAD = 4
+"""So that a thread that was held up leaves work to the others."""
+_FEWEST_POINTS = 48
+"""Blocks are not cut further for more threads."""
+_PAGE = 4096
+"""Channels at this distance meet in one set of the first cache."""
+
+
+class Cut(NamedTuple):
+    """One convolution on arrays with given strides."""
+
+    chunks: int
+    """Shares of the work, at most one a thread."""
+    scratch: int
+    """Bytes for all of them."""
+    plan: Plan
+    """What the kernel reads, by name."""
+
+
+class _Block(NamedTuple):
+    rows: int
+    columns: int
+    panels: int
+
+
+@lru_cache(maxsize=512)
+def make_cut(
+    spec: Conv2dSpec, x_strides: Strides, out_strides: Strides, threads: int, by_tap: bool
+) -> Cut:
+    """The cut for up to ``threads`` threads; ``by_tap`` as :func:`.gather.axis` has it."""
+    cut = weights(spec)
+    block = _block(spec, cut, threads, by_tap)
+    fields = {
+        name: getattr(spec, name)
+        for name in ("N", "IH", "IW", "OH", "OW", "SH", "SW", "DH", "DW", "PT", "PL")
+    }
+    fields.update(cut.numbers, widest=cut.widest, activation=CODES[spec.activation])
+    fields.update(_strides("x", x_strides))
+    fields.update(_strides("out", out_strides))
+    fields.update(_tasks(spec, cut, block))
+    fields.update(_sources(spec, cut, block, x_strides, by_tap))
+    fields.update(_scratch(spec, cut, block, fields))
+    chunks = min(threads, fields["tasks"])
+    return Cut(chunks, chunks * fields["share"], Plan(cut.zero, slope=LEAKY_SLOPE, **fields))
+
+
+def _strides(array: str, strides: Strides) -> dict[str, int]:
+    names = (f"{array}_{axis}" for axis in ("image", "channel", "row", "column"))
+    return dict(zip(names, strides, strict=True))
+
+
+# ---------------------------------------------------------------- blocks
+
+
+def _even(n: int, most: int) -> int:
+    """The share of ``n`` in as many nearly equal shares of up to ``most`` as it takes."""
+    return -(-n // -(-n // max(1, most)))
+
+
+def _block(spec: Conv2dSpec, cut: Weights, threads: int, by_tap: bool) -> _Block:
+    if cut.channels_in_lanes:
+        columns = _even(spec.OW, _POINTS)
+        rows = _even(spec.OH, _POINTS // columns)
+    else:
+        columns = _even(-(-spec.OW // cut.lanes), _VECTORS) * cut.lanes
+        rows = _even(spec.OH, _VECTORS // (columns // cut.lanes))
+    block = _Block(rows, columns, cut.panels)
+    while _gathered_bytes(spec, cut, block, by_tap) > _GATHERED:
+        smaller = _fewer_pixels(spec, cut, block)
+        if smaller == block:
+            break
+        block = smaller
+    block = block._replace(
+        panels=_even(cut.panels, _SUMS // (_points(cut, block) * cut.widest * cut.vector))
+    )
+    while threads > 1 and _tasks(spec, cut, block)["tasks"] < threads * _BLOCKS_PER_THREAD:
+        if block.panels > 1:
+            block = block._replace(panels=_even(cut.panels, block.panels // 2))
+        elif _points(cut, block) >= 2 * _FEWEST_POINTS and block.rows > 1:
+            block = block._replace(rows=_even(spec.OH, block.rows // 2))
+        else:
+            break
+    return block
+
+
+def _fewer_pixels(spec: Conv2dSpec, cut: Weights, block: _Block) -> _Block:
+    """About half the block: the longer side is cut, as that saves more input."""
+    unit = 1 if cut.channels_in_lanes else cut.lanes
+    vectors = block.columns // unit
+    if vectors > 1 and (block.columns > block.rows or block.rows == 1):
+        return block._replace(columns=_even(-(-spec.OW // unit), vectors // 2) * unit)
+    return block._replace(rows=_even(spec.OH, block.rows // 2))
+
+
+def _points(cut: Weights, block: _Block) -> int:
+    return block.rows * (block.columns if cut.channels_in_lanes else block.columns // cut.lanes)
+
+
+def _tasks(spec: Conv2dSpec, cut: Weights, block: _Block) -> dict[str, int]:
+    block_rows, block_columns = -(-spec.OH // block.rows), -(-spec.OW // block.columns)
+    panel_groups = -(-cut.panels // block.panels)
+    return {
+        "rows": block.rows, "columns": block.columns, "block_rows": block_rows,
+        "block_columns": block_columns, "panel_group": block.panels,
+        "tasks": panel_groups * spec.G * spec.N * block_rows * block_columns,
+    }
+
+
+# ---------------------------------------------------------------- where the input is read
+
+
+def _axes(spec: Conv2dSpec, cut: Weights, block: _Block, by_tap: bool) -> tuple[Axis, Axis]:
+    # A vector of pixels is read at once: where windows skip cells, they lie apart by tap.
+    apart = by_tap or (not cut.channels_in_lanes and spec.SW > 1)
+    return (
+        axis(block.rows, spec.KH, spec.SH, spec.DH, by_tap),
+        axis(block.columns, spec.KW, spec.SW, spec.DW, apart),
+    )
+
+
+def _gathered_bytes(spec: Conv2dSpec, cut: Weights, block: _Block, by_tap: bool) -> int:
+    rows, columns = _axes(spec, cut, block, by_tap)
+    return cut.chunk * rows.cells * columns.cells * cut.size
+
+
+def _in_place(spec: Conv2dSpec, cut: Weights, x_strides: Strides, by_tap: bool) -> bool:
+    """Whether tiles can read x itself: no window leaves the picture."""
+    return (
+        not by_tap and cut.channels_in_lanes
+        and spec.PT <= 0 and (spec.OH - 1) * spec.SH - spec.PT + (spec.KH - 1) * spec.DH < spec.IH
+        and spec.PL <= 0 and (spec.OW - 1) * spec.SW - spec.PL + (spec.KW - 1) * spec.DW < spec.IW
+        and (x_strides[1] % _PAGE != 0 or cut.ICG == 1)
+    )
+
+
+def _sources(
+    spec: Conv2dSpec, cut: Weights, block: _Block, x_strides: Strides, by_tap: bool
+) -> Mapping[str, int]:
+    """The buffer of the gathered input, and the steps from pixel to pixel and tap to tap."""
+    size = cut.size
+    rows, columns = _axes(spec, cut, block, by_tap)
+    channels_last = cut.channels_in_lanes and x_strides[1] == size != x_strides[3]
+    column = cut.chunk * size if channels_last else size
+    row = columns.cells * column
+    nbytes = whole_lines(rows.cells * row)
+    if channels_last:
+        channel = size
+    else:
+        channel = (nbytes // LINE | 1) * LINE  # an odd number: see _PAGE
+        nbytes = cut.chunk * channel
+    steps = {
+        "buffer_channel": channel, "buffer_row": row, "buffer_column": column,
+        "channels_last": int(channels_last), "in_place": 0, "gathered": nbytes,
+        "channel_step": channel,
+        "pixel_row": rows.pixel_step * row, "pixel_column": columns.pixel_step * column,
+        "tap_row": rows.tap_step * row, "tap_column": columns.tap_step * column,
+        **{f"row_{name}": value for name, value in rows._asdict().items()},
+        **{f"column_{name}": value for name, value in columns._asdict().items()},
+    }
+    if _in_place(spec, cut, x_strides, by_tap):
+        _, channel, row, column = x_strides
+        steps.update(
+            in_place=1, gathered=0, channel_step=channel, pixel_row=spec.SH * row,
+            pixel_column=spec.SW * column, tap_row=spec.DH * row, tap_column=spec.DW * column,
+        )
+    return steps
+
+
+def _scratch(
+    spec: Conv2dSpec, cut: Weights, block: _Block, fields: Mapping[str, int]
+) -> Mapping[str, int]:
+    """Bytes of each part of a thread's scratch memory, in their order."""
+    points = _points(cut, block) + max(SPARE_POINTS, cut.lanes)
+    parts = {
+        "steps_bytes": whole_lines(8 * cut.chunk * spec.KH * spec.KW),
+        "offsets_bytes": whole_lines(8 * points),
+        "sums_bytes": block.panels * cut.widest * points * cut.vector,
+        "square_bytes": cut.lanes * cut.vector,
+    }
+    share = sum(parts.values()) + fields["gathered"]
+    return {**parts, "points": points, "share": share}
+
+
+def scratch_bytes(spec: Conv2dSpec, threads: int, by_tap: bool) -> int:
+    """The most that any strides may take: the input gathered in either order."""
+    orders = ((0, 0, 0, 0), (0, weights(spec).size, 0, 0))
+    return LINE + max(make_cut(spec, x, orders[0], threads, by_tap).scratch for x in orders)

@@ -1,0 +1,412 @@
+"""Vectors as typed values: intrinsics that emit LLVM vector instructions through llvmlite.
+
+A :class:`VectorType` value lives in registers like a number does, so kernels are written in
+plain Python syntax with explicit vectors, as wide as the CPU that Numba compiles for. Plain
+loops do not get there: Numba's signed index wrap-around keeps LLVM from vectorising them.
+
+Memory is reached through addresses (integers), never through array indexing. Loads and stores
+assume the alignment of one element only. Every function that takes a ``like`` argument uses
+just its type: ``load(address, number)`` reads a number, ``load(address, vector)`` a vector;
+arithmetic takes two numbers or two vectors and gives the same bits for both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numba.extending
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.core.registry import cpu_target
+from numba.extending import models, register_model
+
+_TRIPLE, _, _FEATURES = cpu_target.target_context.codegen().magic_tuple()
+_HAS = frozenset(_FEATURES.split(","))
+_ARM = _TRIPLE.startswith(("aarch64", "arm64"))
+
+BITS = 512 if "+avx512f" in _HAS else 256 if "+avx" in _HAS else 128
+"""Width of a vector. Asked from Numba, whose target features decide (NUMBA_CPU_FEATURES)."""
+REGISTERS = 32 if BITS == 512 or _ARM else 16
+"""Vector registers of this instruction set."""
+HAS_FMA = _ARM or "+fma" in _HAS
+"""Without it ``llvm.fma`` would call the C library once an element; multiply and add instead."""
+
+intrinsic: Any = numba.extending.intrinsic
+
+INT = ir.IntType(64)
+_LANE = ir.IntType(32)
+
+Emit = Callable[..., ir.Value]
+
+
+class VectorType(types.Type):
+    """A register full of ``dtype``."""
+
+    def __init__(self, dtype: types.Float) -> None:
+        self.dtype = dtype
+        self.lanes = BITS // dtype.bitwidth
+        super().__init__(name=f"vector({dtype} x {self.lanes})")
+
+
+class MaskType(types.Type):
+    """One truth value a lane."""
+
+    def __init__(self, lanes: int) -> None:
+        self.lanes = lanes
+        super().__init__(name=f"mask({lanes})")
+
+
+def llvm_float(dtype: types.Float) -> ir.Type:
+    """The LLVM type of a number."""
+    return ir.FloatType() if dtype.bitwidth == 32 else ir.DoubleType()
+
+
+def llvm_vector(dtype: types.Float) -> ir.VectorType:
+    """The LLVM type of a vector of ``dtype``."""
+    return ir.VectorType(llvm_float(dtype), BITS // dtype.bitwidth)
+
+
+@register_model(VectorType)
+class _VectorModel(models.PrimitiveModel):
+    def __init__(self, dmm: Any, fe_type: VectorType) -> None:
+        super().__init__(dmm, fe_type, llvm_vector(fe_type.dtype))
+
+
+@register_model(MaskType)
+class _MaskModel(models.PrimitiveModel):
+    def __init__(self, dmm: Any, fe_type: MaskType) -> None:
+        super().__init__(dmm, fe_type, ir.VectorType(ir.IntType(1), fe_type.lanes))
+
+
+# ---------------------------------------------------------------- emitting
+
+
+def emit_pointer(builder: ir.IRBuilder, address: ir.Value, to: ir.Type) -> ir.Value:
+    """An address as a pointer to ``to``."""
+    return builder.inttoptr(address, to.as_pointer())
+
+
+def emit_load(builder: ir.IRBuilder, pointer: ir.Value, number: ir.Type) -> ir.Value:
+    """Load with the alignment of one ``number``."""
+    return builder.load(pointer, align=_bytes(number))
+
+
+def emit_splat(builder: ir.IRBuilder, number: ir.Value, lanes: int) -> ir.Value:
+    """``number`` in every lane."""
+    nothing = ir.Constant(ir.VectorType(number.type, lanes), ir.Undefined)
+    first = builder.insert_element(nothing, number, _LANE(0))
+    return builder.shuffle_vector(first, nothing, _lane_numbers([0] * lanes))
+
+
+def emit_fma(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
+    """a·b + c, rounded once where the CPU can."""
+    if HAS_FMA:
+        return _call_llvm(builder, "llvm.fma", a, b, c)
+    return builder.fadd(builder.fmul(a, b), c)
+
+
+def _bytes(number: ir.Type) -> int:
+    if isinstance(number, ir.IntType):
+        return int(number.width) // 8
+    return 4 if isinstance(number, ir.FloatType) else 8
+
+
+def _lane_numbers(lanes: list[int]) -> ir.Constant:
+    return ir.Constant(ir.VectorType(_LANE, len(lanes)), lanes)
+
+
+def _suffix(ty: ir.Type) -> str:
+    if isinstance(ty, ir.VectorType):
+        return f"v{ty.count}{_suffix(ty.element)}"
+    return "f32" if isinstance(ty, ir.FloatType) else "f64"
+
+
+def _call_llvm(builder: ir.IRBuilder, name: str, *args: ir.Value) -> ir.Value:
+    """An overloaded intrinsic of LLVM whose arguments all have the result's type."""
+    ty = args[0].type
+    function_type = ir.FunctionType(ty, [ty] * len(args))
+    function = cgutils.get_or_insert_function(
+        builder.module, function_type, f"{name}.{_suffix(ty)}"
+    )
+    return builder.call(function, args)
+
+
+def _first_lanes(builder: ir.IRBuilder, count: ir.Value, lanes: int) -> ir.Value:
+    """The mask of the lanes below ``count``."""
+    numbers = ir.Constant(ir.VectorType(INT, lanes), list(range(lanes)))
+    return builder.icmp_signed("<", numbers, emit_splat(builder, count, lanes))
+
+
+def _is_value(ty: types.Type) -> bool:
+    return isinstance(ty, (types.Float, VectorType))
+
+
+def _same(ty: types.Type) -> types.Type:
+    return ty
+
+
+def _truth(ty: types.Type) -> types.Type:
+    return MaskType(ty.lanes) if isinstance(ty, VectorType) else types.boolean
+
+
+def elementwise(
+    arity: int, emit: Emit, result: Callable[[types.Type], types.Type] = _same
+) -> Any:
+    """An intrinsic over ``arity`` values of one type: numbers or vectors."""
+
+    def typed(a: types.Type, others: tuple[types.Type, ...]) -> Any:
+        if not _is_value(a) or any(other != a for other in others):
+            return None
+
+        def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+            return emit(builder, *args)
+
+        return result(a)(*[a] * arity), codegen
+
+    if arity == 1:
+        return intrinsic(lambda typingctx, a: typed(a, ()))
+    if arity == 2:
+        return intrinsic(lambda typingctx, a, b: typed(a, (b,)))
+    return intrinsic(lambda typingctx, a, b, c: typed(a, (b, c)))
+
+
+# ---------------------------------------------------------------- arithmetic
+
+add = elementwise(2, ir.IRBuilder.fadd)
+sub = elementwise(2, ir.IRBuilder.fsub)
+mul = elementwise(2, ir.IRBuilder.fmul)
+div = elementwise(2, ir.IRBuilder.fdiv)
+fma = elementwise(3, emit_fma)
+sqrt = elementwise(1, lambda builder, a: _call_llvm(builder, "llvm.sqrt", a))
+absolute = elementwise(1, lambda builder, a: _call_llvm(builder, "llvm.fabs", a))
+copysign = elementwise(
+    2, lambda builder, a, b: _call_llvm(builder, "llvm.copysign", a, b), _same
+)
+less = elementwise(2, lambda builder, a, b: builder.fcmp_ordered("<", a, b), _truth)
+is_nan = elementwise(1, lambda builder, a: builder.fcmp_unordered("uno", a, a), _truth)
+
+
+def _emit_max(builder: ir.IRBuilder, best: ir.Value, a: ir.Value) -> ir.Value:
+    greater = builder.fcmp_ordered(">", a, best)
+    nan = builder.fcmp_unordered("uno", a, a)
+    return builder.select(builder.or_(greater, nan), a, best)
+
+
+maximum = elementwise(2, _emit_max)
+"""maximum(best, a): ``a`` if it is greater or NaN, else ``best``; a NaN in ``best`` stays."""
+
+
+@intrinsic
+def select(typingctx: Any, mask: Any, a: Any, b: Any) -> Any:
+    """``a`` where ``mask`` is true, else ``b``."""
+    if a != b or not _is_value(a) or mask != _truth(a):
+        return None
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+        return builder.select(*args)
+
+    return a(mask, a, a), codegen
+
+
+# ---------------------------------------------------------------- making and taking apart
+
+
+@intrinsic
+def splat(typingctx: Any, number: Any) -> Any:
+    """The number in every lane of a vector."""
+    if not isinstance(number, types.Float):
+        return None
+    vector = VectorType(number)
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+        return emit_splat(builder, args[0], vector.lanes)
+
+    return vector(number), codegen
+
+
+@intrinsic
+def constant(typingctx: Any, like: Any, value: Any) -> Any:
+    """``value`` as a number or a vector like ``like``."""
+    if not _is_value(like):
+        return None
+    dtype = like.dtype if isinstance(like, VectorType) else like
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+        number = args[1]
+        if dtype.bitwidth == 32:
+            number = builder.fptrunc(number, ir.FloatType())
+        return number if like is dtype else emit_splat(builder, number, like.lanes)
+
+    return like(like, types.float64), codegen
+
+
+@intrinsic
+def lanes(typingctx: Any, like: Any) -> Any:
+    """How many numbers like ``like`` a vector holds."""
+    dtype = like.dtype if isinstance(like, VectorType) else like
+    if not isinstance(dtype, types.Float):
+        return None
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+        return INT(BITS // dtype.bitwidth)
+
+    return types.intp(like), codegen
+
+
+@intrinsic
+def itemsize(typingctx: Any, like: Any) -> Any:
+    """Bytes of one number like ``like``."""
+    dtype = like.dtype if isinstance(like, VectorType) else like
+    if not isinstance(dtype, types.Float):
+        return None
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+        return INT(dtype.bitwidth // 8)
+
+    return types.intp(like), codegen
+
+
+@intrinsic
+def lane(typingctx: Any, vector: Any, index: Any) -> Any:
+    """One number of a vector."""
+    if not isinstance(vector, VectorType):
+        return None
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+        return builder.extract_element(*args)
+
+    return vector.dtype(vector, types.intp), codegen
+
+
+# ---------------------------------------------------------------- memory
+
+
+@intrinsic
+def load(typingctx: Any, address: Any, like: Any) -> Any:
+    """A number (float or integer) or a vector, like ``like``."""
+    if not isinstance(like, (types.Float, types.Integer, VectorType)):
+        return None
+    dtype = like.dtype if isinstance(like, VectorType) else like
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+        ty = context.get_value_type(like)
+        return emit_load(
+            builder, emit_pointer(builder, args[0], ty), context.get_value_type(dtype)
+        )
+
+    return like(types.intp, like), codegen
+
+
+@intrinsic
+def store(typingctx: Any, address: Any, value: Any) -> Any:
+    """Write a number or a vector."""
+    if not isinstance(value, (types.Float, types.Integer, VectorType)):
+        return None
+    dtype = value.dtype if isinstance(value, VectorType) else value
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+        target = emit_pointer(builder, args[0], args[1].type)
+        builder.store(args[1], target, align=_bytes(context.get_value_type(dtype)))
+        return context.get_dummy_value()
+
+    return types.void(types.intp, value), codegen
+
+
+@intrinsic
+def load_part(typingctx: Any, address: Any, count: Any, fill: Any) -> Any:
+    """The first ``count`` lanes from memory, the others from ``fill``; reads no further."""
+    if not isinstance(fill, VectorType):
+        return None
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+        start, number_of, rest = args
+        pointer = emit_pointer(builder, start, rest.type)
+        mask = _first_lanes(builder, number_of, fill.lanes)
+        function = cgutils.get_or_insert_function(
+            builder.module,
+            ir.FunctionType(rest.type, [pointer.type, _LANE, mask.type, rest.type]),
+            f"llvm.masked.load.{_suffix(rest.type)}.p0",
+        )
+        return builder.call(function, [pointer, _LANE(_bytes(rest.type.element)), mask, rest])
+
+    return fill(types.intp, types.intp, fill), codegen
+
+
+@intrinsic
+def store_part(typingctx: Any, address: Any, value: Any, count: Any) -> Any:
+    """Write the first ``count`` lanes and nothing else."""
+    if not isinstance(value, VectorType):
+        return None
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+        start, vector, number_of = args
+        pointer = emit_pointer(builder, start, vector.type)
+        mask = _first_lanes(builder, number_of, value.lanes)
+        function = cgutils.get_or_insert_function(
+            builder.module,
+            ir.FunctionType(ir.VoidType(), [vector.type, pointer.type, _LANE, mask.type]),
+            f"llvm.masked.store.{_suffix(vector.type)}.p0",
+        )
+        builder.call(function, [vector, pointer, _LANE(_bytes(vector.type.element)), mask])
+        return context.get_dummy_value()
+
+    return types.void(types.intp, value, types.intp), codegen
+
+
+@intrinsic
+def load_every_second(typingctx: Any, address: Any, like: Any) -> Any:
+    """Elements 0, 2, 4 … into the lanes; reads none beyond the last one that it needs."""
+    if not isinstance(like, VectorType):
+        return None
+    width = like.lanes
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+        ty = context.get_value_type(like)
+        size = _bytes(ty.element)
+        low = emit_load(builder, emit_pointer(builder, args[0], ty), ty.element)
+        # The second vector starts one element early, so that its odd lanes are wanted.
+        later = builder.add(args[0], INT((width - 1) * size))
+        high = emit_load(builder, emit_pointer(builder, later, ty), ty.element)
+        wanted = list(range(0, width, 2)) + list(range(width + 1, 2 * width, 2))
+        return builder.shuffle_vector(low, high, _lane_numbers(wanted))
+
+    return like(types.intp, like), codegen
+
+
+@intrinsic
+def transpose(
+    typingctx: Any, source: Any, source_step: Any, target: Any, target_step: Any, like: Any
+) -> Any:
+    """Copy a square of lanes × lanes numbers so that rows become columns.
+
+    Row i is read at ``source + i * source_step``, column j written at ``target + j *
+    target_step`` (bytes). Row i is interleaved with row i + lanes/2; log2(lanes) such perfect
+    shuffles of the rows are a transposition.
+    """
+    if not isinstance(like, VectorType):
+        return None
+    width = like.lanes
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+        start, start_step, end, end_step, _ = args
+        ty = context.get_value_type(like)
+        half = width // 2
+        lower = _lane_numbers([i // 2 + width * (i % 2) for i in range(width)])
+        upper = _lane_numbers([half + i // 2 + width * (i % 2) for i in range(width)])
+        rows = []
+        for i in range(width):
+            at = builder.add(start, builder.mul(start_step, INT(i)))
+            rows.append(emit_load(builder, emit_pointer(builder, at, ty), ty.element))
+        for _ in range(width.bit_length() - 1):
+            rows = [
+                builder.shuffle_vector(rows[i // 2], rows[half + i // 2], (lower, upper)[i % 2])
+                for i in range(width)
+            ]
+        for i, row in enumerate(rows):
+            at = builder.add(end, builder.mul(end_step, INT(i)))
+            builder.store(row, emit_pointer(builder, at, ty), align=_bytes(ty.element))
+        return context.get_dummy_value()
+
+    intp = types.intp
+    return types.void(intp, intp, intp, intp, like), codegen
