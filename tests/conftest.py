@@ -1,8 +1,14 @@
-"""Hypothesis: with ``HYPOTHESIS_PROFILE=ci`` the same few examples every time."""
+"""Settings of the whole suite, made before any test module is imported.
+
+Hypothesis: with ``HYPOTHESIS_PROFILE=ci`` the same few examples every time. OpenMP: thousands of
+tiny loops on a busy machine are faster if waiting threads sleep.
+"""
 
 import os
 
 from hypothesis import settings
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 settings.register_profile("dev", max_examples=40, deadline=None, print_blob=True)
 settings.register_profile("ci", parent=settings.get_profile("dev"), derandomize=True)

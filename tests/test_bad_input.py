@@ -321,7 +321,6 @@ WORDS = (
             ("plan_conv2d", (W, BIAS)),
         )
     ),
-    bad("conv2d", X, W[:, :2], groups=2, algorithm="fft", says="FFT serves groups=1 and one input"),
     bad("conv2d", X, W, algorithm="fft", precision="strict", says="admits only direct summation"),
     bad("conv2d", X, W, algorithm="fft", backend="reference", says="no such kernel"),
     bad("conv2d_pool2d", X, W, pool="median", says="unknown pool 'median'; valid are max, avg"),

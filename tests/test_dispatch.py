@@ -81,7 +81,11 @@ def test_explain_says_what_is_copied() -> None:
 
 def test_explain_tells_why_a_row_cannot_serve() -> None:
     integers = fc.explain("max_pool2d", X.shape, 2, dtype="int32")
-    assert "int32 is not computed here" in integers.rejected["pool2d.direct@numba"]
+    for backend in {"cython", "numba"} & set(PRESENT):
+        reason = integers.rejected[f"pool2d.direct@{backend}"]
+        assert reason.startswith("int32 is not computed here")
+        with pytest.raises(ValueError, match=f"pool2d.direct@{backend}: int32 is not computed"):
+            fc.max_pool2d(X.astype(np.int32), 2, backend=backend)
     strict = fc.explain("conv2d", *SHAPES, precision="strict")
     assert "precision='strict'" in strict.rejected["conv2d.fft@numpy"]
 
@@ -116,6 +120,13 @@ def test_backends_lists_all_with_a_reason_for_the_absent() -> None:
     assert found["reference"] is None
     assert found["numpy"] is None
     assert found["cuda"]
+
+
+def test_backends_stays_a_function_when_kernels_are_loaded() -> None:
+    """A package of the same name must not take its place."""
+    fc.relu(X, backend="reference")
+    fc.conv2d(X, W, backend="numpy")
+    assert callable(fc.backends)
 
 
 def test_an_absent_backend_is_said_with_its_cure() -> None:

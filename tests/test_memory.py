@@ -1,0 +1,152 @@
+"""Memory: nothing is touched beside an array, scratch is bounded and given back."""
+
+from __future__ import annotations
+
+import sys
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import harness
+import numpy as np
+import pytest
+from cases import CASES
+from processes import python
+
+from fastconv.dispatch import available
+from fastconv.registry import ROWS, Kernel
+from fastconv.spec import Conv2dSpec
+
+TESTS = str(Path(__file__).parent)
+COMPILED = [row for row in ROWS if row.backend in ("cython", "numba")]
+
+AT_THE_EDGE = """
+    import sys
+    sys.path.insert(0, sys.argv[1])
+    import ctypes, mmap
+    import numpy as np
+    import harness
+    from cases import CASES
+    from fastconv.registry import ROWS
+    from fastconv.spec import ActivationSpec
+
+    page = mmap.PAGESIZE
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+
+    def fenced(shape, dtype, at_end):
+        # Pages of their own between two that may not be touched; the array starts or ends there.
+        dtype = np.dtype(dtype)
+        need = int(np.prod(shape)) * dtype.itemsize
+        inner = -(-max(need, 1) // page) * page
+        memory = mmap.mmap(-1, inner + 2 * page)
+        start = np.frombuffer(memory, np.uint8).ctypes.data
+        for fence in (start, start + page + inner):
+            assert libc.mprotect(fence, page, 0) == 0
+        offset = page + (inner - need if at_end else 0)
+        return np.ndarray(shape, dtype, memory, offset)
+
+    def like(a, at_end):
+        if a is None:
+            return None
+        b = fenced(a.shape, a.dtype, at_end)
+        b[...] = a
+        return b
+
+    def in_memory_order(shape, dtype, at_end, order):
+        if order == "NCHW" or len(shape) != 4:
+            return fenced(shape, dtype, at_end)
+        n, c, h, w = shape
+        return fenced((n, h, w, c), dtype, at_end).transpose(0, 3, 1, 2)
+
+    row = next(row for row in ROWS if row.name == sys.argv[2])
+    module = harness.kernel(row)
+    done = 0
+    for case in [c for c in CASES if c.finite and harness.serves(row, c)][:: int(sys.argv[3])]:
+        for order in ("NCHW", "NHWC"):
+            for at_end in (False, True):
+                given = harness.data(case)
+                x = in_memory_order(given.x.shape, "f4", at_end, order)
+                x[...] = given.x
+                w, bias = like(given.w, at_end), like(given.bias, at_end)
+                indices = like(given.indices, at_end)
+                out = in_memory_order(harness.out_shape(case), "f4", at_end, order)
+                where = None
+                if harness._wants_indices(case):
+                    where = in_memory_order(out.shape, "i8", at_end, order)
+                layout = {} if isinstance(case.spec, ActivationSpec) else {"layout": order}
+                harness._call(module, case.with_spec(**layout), harness.Data(x, w, bias, indices),
+                              harness.Result(out, where), 2)
+                done += 1
+    print(done)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="fences pages with mprotect")
+@pytest.mark.parametrize("row", COMPILED, ids=lambda row: row.name)
+def test_no_byte_beside_an_array_is_read(row: Kernel) -> None:
+    """Arrays between forbidden pages: a load beyond either end would end the process."""
+    if reason := available(row.backend):
+        pytest.skip(reason)
+    every = "2" if row.op in ("conv2d", "pool2d") else "1"
+    done = python(AT_THE_EDGE, TESTS, row.name, every, timeout=300)
+    assert int(done.stdout) > 20
+
+
+@pytest.mark.parametrize("row", [r for r in ROWS if r.backend == "numpy"], ids=lambda row: row.name)
+def test_scratch_is_bounded_and_given_back(row: Kernel) -> None:
+    """NumPy tells its allocations: none may outlive the call, and no more than was said."""
+    module = harness.kernel(row)
+    wide = Conv2dSpec.of((1, 16, 90, 90), (8, 16, 7, 7), padding=3, bias=True)
+    for case in [c for c in CASES if harness.serves(row, c)][::7]:
+        if case.op == "conv2d":
+            case = harness.Case("conv2d", f"{case.name}_and_wide", wide)
+        given = harness.data(case)
+        result = harness.Result(
+            np.empty(harness.out_shape(case), np.float32),
+            np.empty(harness.out_shape(case), np.int64) if harness._wants_indices(case) else None,
+        )
+        packed = module.pack(case.spec, given.w, 1) if given.w is not None else None
+
+        def call(case: Any = case, given: Any = given, result: Any = result,
+                 packed: Any = packed) -> None:
+            if packed is not None:
+                module.run(case.spec, given.x, packed, given.bias, result.out, 1)
+            else:
+                harness._call(module, case, given, result, 1)
+
+        call()  # tables and imports of the first call are not its scratch
+        tracemalloc.start()
+        call()
+        left, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        allowed = module.workspace_bytes(case.spec, 1)
+        assert left < 4096, (case.name, left)
+        assert most <= allowed + 65536, (case.name, most, allowed)
+        if case.op == "conv2d":
+            break
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from /proc")
+@pytest.mark.parametrize(
+    "row", [r for r in ROWS if r.op == "conv2d" and r.backend != "reference"],
+    ids=lambda row: row.name,
+)
+def test_a_large_kernel_does_not_unfold_the_picture(row: Kernel) -> None:
+    """Written out, the windows of 63×63 on 512² would take 3 GB; 64 MB must do."""
+    if reason := available(row.backend):
+        pytest.skip(reason)
+    out = python(f"""
+        import numpy as np, fastconv as fc
+        def peak():
+            with open("/proc/self/status") as status:
+                return next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
+        x, w = np.ones((1, 1, 512, 512), "f4"), np.ones((1, 1, 63, 63), "f4")
+        fc.set_num_threads(2)
+        fc.conv2d(x[:, :, :70, :70], w, backend="{row.backend}", algorithm="{row.algorithm}")
+        before = peak()
+        y = fc.conv2d(x, w, backend="{row.backend}", algorithm="{row.algorithm}")
+        print(peak() - before)
+        assert np.allclose(y, 63 * 63, rtol=1e-4)
+    """, timeout=300).stdout
+    assert int(out) < 64 * 1024, f"{int(out) // 1024} MB"
