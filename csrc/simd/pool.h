@@ -2,9 +2,9 @@
  *
  * A vector holds neighbouring outputs. Where the channels are neighbours in memory
  * (pool_channels) it takes the window's cells one by one. Where the columns are (pool_planes)
- * the rows of a window are reduced first, for the whole width of the picture, into one row
- * that stays in cache, and then the columns of that row: KH + KW steps in place of KH · KW.
- * Windows at the border or of uneven width are reduced one at a time.
+ * the rows of a window are reduced first and then its columns, KH + KW steps in place of
+ * KH · KW: in registers for the usual small windows, else through a row of the picture's width
+ * that stays in cache. Windows at the border or of uneven width are reduced one at a time.
  *
  * A sum of many cells is made of sums of about LEVEL, so that its rounding error grows with
  * the root of their number at most (N. J. Higham, Accuracy and Stability of Numerical
@@ -123,6 +123,28 @@ typedef struct {
     double value;
 } Run;
 
+/* Elements of a (0 … VL − 1) and of b (VL …) by constant numbers. */
+INLINE vec vpick(vec a, vec b, ivec from)
+{
+#ifdef __clang__
+    vec v;
+    for (int i = 0; i < VL; i++)
+        v[i] = from[i] < VL ? a[from[i]] : b[from[i] - VL];
+    return v;
+#else
+    return __builtin_shuffle(a, b, from);
+#endif
+}
+
+/* Elements first, first + step, … of a and b end to end. */
+INLINE vec vpick_every(vec a, vec b, int first, int step)
+{
+    ivec from;
+    for (int i = 0; i < VL; i++)
+        from[i] = first + i * step;
+    return vpick(a, b, from);
+}
+
 /* The elements p[0], p[stride], …: n ≤ VL of them; nothing behind the last is read. */
 INLINE vec load_every(ptrdiff_t stride, const real *p, ptrdiff_t n)
 {
@@ -135,14 +157,7 @@ INLINE vec load_every(ptrdiff_t stride, const real *p, ptrdiff_t n)
         const ptrdiff_t cells = 2 * n - 1, upper = cells - (VL - 1);
         const vec a = cells >= VL ? vload(p) : vload_n(p, cells);
         const vec b = n == VL ? vload(p + VL - 1) : vload_n(p + VL - 1, upper > 0 ? upper : 0);
-#ifdef __clang__
-        vec v;
-        for (int i = 0; i < VL; i++)
-            v[i] = from[i] < VL ? a[from[i]] : b[from[i] - VL];
-        return v;
-#else
-        return __builtin_shuffle(a, b, from);
-#endif
+        return vpick(a, b, from);
     }
     real lanes[VL] = {0};
     for (ptrdiff_t i = 0; i < n; i++)
@@ -221,9 +236,67 @@ INLINE void reduce_four(const int op, const Run *run, ptrdiff_t e)
     store_every(step, out + 3 * VL * step, VL, vfinish(run->finish, run->value, sum3));
 }
 
+/* The next `cells` cells of every row, taken together. */
+INLINE vec reduce_rows(const int op, const Run *run, const real *x, ptrdiff_t cells)
+{
+    vec sum = vsplat(start_of(op));
+    for (ptrdiff_t i = 0; i < run->rows; i++, x += run->row)
+        sum = vtake(op, run->norm, sum, cells >= VL ? vload(x) : vload_n(x, cells > 0 ? cells : 0));
+    return sum;
+}
+
+/* 2 or 3 neighbouring taps, stride 1: each cell is loaded once and moved along in registers. */
+INLINE void reduce_shifted(const int op, const int taps, const Run *run)
+{
+    const int join = joining(op);
+    const ptrdiff_t cells = run->n + taps - 1;
+    vec here = reduce_rows(op, run, run->x, cells), next;
+    for (ptrdiff_t e = 0; e < run->n; e += VL, here = next) {
+        next = reduce_rows(op, run, run->x + e + VL, cells - e - VL);
+        vec sum = vtake(join, 0, here, vpick_every(here, next, 1, 1));
+        if (taps == 3)
+            sum = vtake(join, 0, sum, vpick_every(here, next, 2, 1));
+        store_every(run->out_step, run->out + e * run->out_step,
+                    run->n - e < VL ? run->n - e : VL, vfinish(run->finish, run->value, sum));
+    }
+}
+
+/* The same at stride 2. */
+INLINE void reduce_pairs(const int op, const int taps, const Run *run)
+{
+    const int join = joining(op);
+    for (ptrdiff_t e = 0; e < run->n; e += VL) {
+        const ptrdiff_t n = run->n - e < VL ? run->n - e : VL, cells = 2 * n + taps - 2;
+        const real *x = run->x + 2 * e;
+        const vec a = reduce_rows(op, run, x, cells);
+        const vec b = reduce_rows(op, run, x + VL, cells - VL);
+        const vec even = vpick_every(a, b, 0, 2), odd = vpick_every(a, b, 1, 2);
+        vec sum = vtake(join, 0, even, odd);
+        if (taps == 3) {
+            const vec c = reduce_rows(op, run, x + 2 * VL, cells - 2 * VL);
+            sum = vtake(join, 0, sum, vpick_every(even, c, 1, 1));
+        }
+        store_every(run->out_step, run->out + e * run->out_step, n,
+                    vfinish(run->finish, run->value, sum));
+    }
+}
+
+/* Whether reduce_shifted or reduce_pairs is for these windows. */
+INLINE int in_registers(ptrdiff_t rows, ptrdiff_t taps, ptrdiff_t tap, ptrdiff_t stride)
+{
+    return rows <= 8 && (taps == 2 || taps == 3) && tap == 1 && (stride == 1 || stride == 2);
+}
+
 INLINE void reduce_as(const int op, const Run *run)
 {
     ptrdiff_t e = 0;
+    if (op != OP_POWER && in_registers(run->rows, run->taps, run->tap, run->stride)) {
+        if (run->stride == 2)
+            run->taps == 2 ? reduce_pairs(op, 2, run) : reduce_pairs(op, 3, run);
+        else
+            run->taps == 2 ? reduce_shifted(op, 2, run) : reduce_shifted(op, 3, run);
+        return;
+    }
     switch (run->stride) {
     case 1:
         if (op != OP_POWER)
@@ -262,7 +335,7 @@ static void reduce(int op, const Run *run)
     }
 }
 
-/* ---------------------------------------------------------------- one window of a row */
+/* ---------------------------------------------------------------- one window */
 
 INLINE real reduce_lanes(int op, vec v)
 {
@@ -300,23 +373,52 @@ INLINE real reduce_long(const int op, double norm, const real *x, ptrdiff_t n)
     return sum;
 }
 
-static real reduce_window(int op, double norm, const real *x, ptrdiff_t taps, ptrdiff_t tap)
+/* Data must not steer branches here: `take` would, on maxima. */
+INLINE real reduce_few(const int op, const Run *run, const real *x)
 {
-    if (tap == 1 && taps >= LONG_WINDOW)
-        switch (op) {
-        case OP_MAX:
-            return reduce_long(OP_MAX, norm, x, taps);
-        case OP_SUM:
-            return reduce_long(OP_SUM, norm, x, taps);
-        case OP_ABS:
-            return reduce_long(OP_ABS, norm, x, taps);
-        case OP_SQUARE:
-            return reduce_long(OP_SQUARE, norm, x, taps);
+    real sum = start_of(op), nan = 0;
+    for (ptrdiff_t j = 0; j < run->taps; j++) {
+        const real v = x[j * run->tap];
+        if (op == OP_MAX) {
+            sum = v > sum ? v : sum;
+            nan = v != v ? v : nan;
+        } else {
+            sum = take(op, run->norm, sum, v);
         }
+    }
+    return nan != nan ? nan : sum;
+}
+
+INLINE real reduce_window_as(const int op, const Run *run)
+{
+    const int contiguous = op != OP_POWER && run->tap == 1 && run->taps >= LONG_WINDOW;
     real sum = start_of(op);
-    for (ptrdiff_t j = 0; j < taps; j++)
-        sum = take(op, norm, sum, x[j * tap]);
-    return sum;
+    for (ptrdiff_t i = 0; i < run->rows; i++) {
+        const real *x = run->x + i * run->row;
+        real part = start_of(op);
+        if (contiguous)
+            part = reduce_long(op, run->norm, x, run->taps);
+        else
+            part = reduce_few(op, run, x);
+        sum = take(joining(op), 0, sum, part);
+    }
+    return finished(run->finish, run->value, sum);
+}
+
+static real reduce_window(int op, const Run *run)
+{
+    switch (op) {
+    case OP_MAX:
+        return reduce_window_as(OP_MAX, run);
+    case OP_SUM:
+        return reduce_window_as(OP_SUM, run);
+    case OP_ABS:
+        return reduce_window_as(OP_ABS, run);
+    case OP_SQUARE:
+        return reduce_window_as(OP_SQUARE, run);
+    default:
+        return reduce_window_as(OP_POWER, run);
+    }
 }
 
 /* ---------------------------------------------------------------- maxima and where they are */
@@ -428,13 +530,14 @@ INLINE void set_finish(const Pooling *p, int64_t count, Run *run)
 
 /* ---------------------------------------------------------------- columns in the vector */
 
-/* Reduce the columns ow … ow + n − 1 of a row whose cells follow one another. */
-static void across(const Pooling *p, int op, const real *line, ptrdiff_t oh, ptrdiff_t ow,
-                   ptrdiff_t n, real *out)
+/* Reduce the columns ow … ow + n − 1 over `rows` rows whose cells follow one another. */
+static void across(const Pooling *p, int op, const real *line, ptrdiff_t rows, ptrdiff_t oh,
+                   ptrdiff_t ow, ptrdiff_t n, real *out)
 {
     const Windows *columns = &p->columns;
     Run run = {
-        .rows = 1, .taps = cells(columns, ow), .tap = columns->step,
+        .rows = rows, .row = p->rows.step * p->x.h,
+        .taps = cells(columns, ow), .tap = columns->step,
         .x = line + columns->first[ow], .stride = columns->stride,
         .out = out + ow * p->out.w, .out_step = p->out.w, .n = n, .norm = p->norm,
     };
@@ -444,35 +547,34 @@ static void across(const Pooling *p, int op, const real *line, ptrdiff_t oh, ptr
         reduce(op, &run);
         return;
     }
-    for (ptrdiff_t i = 0; i < n; i++) {
-        const real sum = reduce_window(op, p->norm, run.x + i * run.stride, run.taps, run.tap);
-        run.out[i * run.out_step] = finished(run.finish, run.value, sum);
-    }
+    for (; n > 0; n--, run.x += run.stride, run.out += run.out_step)
+        *run.out = reduce_window(op, &run);
 }
 
 static void pool_row(const Pooling *p, const real *x, real *out, ptrdiff_t oh, real *row)
 {
     const Windows *columns = &p->columns;
-    const ptrdiff_t rows = cells(&p->rows, oh);
-    const ptrdiff_t down = p->rows.step * p->x.h;
+    ptrdiff_t rows = cells(&p->rows, oh);
     const real *line = x + p->rows.first[oh] * p->x.h;
     int op = op_of(p);
-    if (rows != 1 || p->x.w != 1) {
+    if (p->x.w != 1
+        || (rows != 1 && !in_registers(rows, columns->taps, columns->step, columns->stride))) {
         const Run run = {
-            .rows = rows, .row = down, .taps = 1, .x = line, .stride = p->x.w,
+            .rows = rows, .row = p->rows.step * p->x.h, .taps = 1, .x = line, .stride = p->x.w,
             .out = row, .out_step = 1, .n = p->width, .norm = p->norm,
         };
         reduce(op, &run);
         line = row;
+        rows = 1;
         op = joining(op);
     }
     const ptrdiff_t from = columns->regular_from, to = columns->regular_to;
     for (ptrdiff_t ow = 0; ow < from; ow++)
-        across(p, op, line, oh, ow, 1, out);
+        across(p, op, line, rows, oh, ow, 1, out);
     if (from < to)
-        across(p, op, line, oh, from, to - from, out);
+        across(p, op, line, rows, oh, from, to - from, out);
     for (ptrdiff_t ow = to; ow < p->OW; ow++)
-        across(p, op, line, oh, ow, 1, out);
+        across(p, op, line, rows, oh, ow, 1, out);
 }
 
 static void maxima_across(const Pooling *p, const real *x, ptrdiff_t oh, ptrdiff_t ow,
