@@ -2,8 +2,8 @@
 
 A block is a rectangle of output pixels of one image and some output channels: those of one
 group, or several whole groups where these are small. Its pixels are gathered
-(``csrc/simd/conv.h``) for some input channels at a time and multiplied; the sums wait in scratch
-memory until the last input channel. Blocks are what threads share out: one is computed by one
+(``csrc/simd/gather.h``) for some input channels at a time, or read in place, and multiplied; the
+sums wait in scratch memory until the last input channel. Blocks are what threads share out: one is computed by one
 thread, in the same order of terms whatever its size.
 """
 
@@ -24,6 +24,7 @@ cnp.import_array()
 
 cdef enum:
     LINE = 64               # bytes of a cache line
+    PAGE = 4096             # bytes after which addresses share a place in the first cache
     GATHERED = 192 * 1024   # bytes of the second cache for what a block gathers,
     WEIGHTS = 320 * 1024    # for the weights that meet it
     SUMS = 256 * 1024       # and for its sums
@@ -127,7 +128,14 @@ cdef void pack_one(
 # ---------------------------------------------------------------- cutting into blocks
 
 
+cdef enum Order:  # in which pixels are gathered, see gather.h
+    PLANES
+    PIXEL_BY_PIXEL
+    COLUMNS
+
+
 cdef struct Cutting:
+    Order order
     Gathering gathering
     bint pixel_vectors
     bint group_panels  # a block spans several groups, each of one narrow panel
@@ -139,109 +147,118 @@ cdef struct Cutting:
     Py_ssize_t pixel_bytes, sums_bytes, offset_bytes, bias_bytes
 
 
-cdef double lanes_along_pixels(const Kernels* table, const Geometry* g, Py_ssize_t gap) noexcept:
-    """Lanes per image and term when vectors run along rows of pixels that lie gap apart."""
-    cdef Py_ssize_t pixels = (g.OH - 1) * (g.OW + gap) + g.OW
-    return <double>g.OC * ceil_div(pixels, table.width) * table.width
-
-
-cdef double lanes_along_channels(const Kernels* table, const Geometry* g) noexcept:
-    """The same for vectors along channels; one pixel alone does not fill the arithmetic units."""
-    cdef double lanes = <double>g.OH * g.OW * ceil_div(g.OC, table.panel) * table.panel
-    return lanes * 2 if g.OW == 1 else lanes
-
-
 cdef bint prefers_pixels(
     const Kernels* table, const Geometry* g, Py_ssize_t gap, bint channels_last,
 ) noexcept:
-    """Whether vectors should run along pixels: fewer idle lanes, and results that need not be
-    turned, which costs about as much as one more term on every lane of a vector."""
-    cdef double turning
+    """Whether vectors should run along pixels, in rows that lie gap cells apart: which leaves
+    fewer lanes idle, where turning the results costs about one more term on every lane of a
+    vector, and a lone pixel per row leaves half of the arithmetic idle."""
+    cdef Py_ssize_t pixels = g.OH * g.OW
+    cdef double along_pixels, along_channels, turning
     if panel_width(table, g.OC) < table.panel:
         return True
-    turning = <double>g.OC * g.OH * g.OW * table.width / (g.IC * g.KH * g.KW)
-    return (
-        lanes_along_pixels(table, g, gap) + (turning if channels_last else 0)
-        <= lanes_along_channels(table, g) + (0 if channels_last else turning)
-    )
+    along_pixels = <double>g.OC * table.width * ceil_div(pixels + (g.OH - 1) * gap, table.width)
+    along_channels = <double>pixels * table.panel * ceil_div(g.OC, table.panel)
+    if g.OW == 1:
+        along_channels *= 2
+    turning = <double>g.OC * pixels * table.width / (g.IC * g.KH * g.KW)
+    if channels_last:
+        along_pixels += turning
+    else:
+        along_channels += turning
+    return along_pixels <= along_channels
 
 
-cdef Cutting cut(bint direct, spec, int threads):
+cdef Cutting cut(Algorithm algorithm, spec, int threads):
     """Blocks that suit the caches and give every thread its share."""
     cdef const Kernels* table = kernels(spec.dtype)
     cdef Geometry g = geometry_of(spec)
     cdef Cutting c
     cdef bint channels_last = spec.layout == "NHWC"
-    cdef Py_ssize_t size = table.itemsize
+    cdef Py_ssize_t size = table.itemsize, width = panel_width(table, g.OC)
     cdef Py_ssize_t taps = g.KH * g.KW, all_terms = g.IC * taps
-    cdef Py_ssize_t reach_h = (g.KH - 1) * g.DH // g.SH if direct else 0
-    cdef Py_ssize_t reach_w = (g.KW - 1) * g.DW // g.SW if direct else 0
-    cdef Py_ssize_t width = panel_width(table, g.OC)
-    cdef Py_ssize_t cols, rows, wanted, row_bytes, plane, planes, ics, per_block, sums
+    cdef Py_ssize_t reach_h = (g.KH - 1) * g.DH // g.SH, reach_w = (g.KW - 1) * g.DW // g.SW
+    cdef Py_ssize_t cols, rows, wanted, row_bytes, plane, planes, ics, per_block, lanes
 
     c.N, c.G, c.panels = spec.N, spec.G, ceil_div(g.OC, width)
+    if algorithm == IM2COL:
+        reach_h = reach_w = 0
+    c.col_blocks = ceil_div(g.OW, WIDEST_BLOCK if algorithm == DIRECT else PIXELS)
+    cols = ceil_div(g.OW, c.col_blocks)
+    c.pixel_vectors = prefers_pixels(table, &g, reach_w, channels_last)
+    lanes = cols + reach_w if c.pixel_vectors else cols  # of a row
+
+    # What one row of output pixels needs of one input channel.
     c.gathering.slots_h = min(g.KH, g.SH // gcd(g.SH, g.DH))
     c.gathering.slots_w = min(g.KW, g.SW // gcd(g.SW, g.DW))
-    c.col_blocks = ceil_div(g.OW, WIDEST_BLOCK if direct else PIXELS)
-    cols = ceil_div(g.OW, c.col_blocks)
-    c.gathering.pitch = cols + reach_w
-    c.pixel_vectors = prefers_pixels(table, &g, reach_w, channels_last)
+    if algorithm == IM2COL:
+        c.order = COLUMNS
+        row_bytes = taps * cols * size
+    elif channels_last and not c.pixel_vectors:
+        c.order = PIXEL_BY_PIXEL
+        row_bytes = g.SH * ((cols - 1) * g.SW + (g.KW - 1) * g.DW + 1) * size
+    else:
+        c.order = PLANES
+        row_bytes = c.gathering.slots_h * c.gathering.slots_w * (cols + reach_w) * size
 
-    # Rows of pixels for which all input channels fit are too few at some depth: then fewer input
-    # channels at a time. Along pixels every group of vectors meets all weights again, which
-    # should stay in the cache too. Small groups share a block instead.
+    # All input channels at once, or fewer where that would leave room for too few rows. Along
+    # pixels every strip of vectors meets all weights again: they should stay in the cache too.
+    # Small groups share a block instead.
     per_block = ceil_div(c.panels, ceil_div(c.panels, max(MOST_CHANNELS // width, 1)))
-    row_bytes = c.gathering.pitch * size * (
-        c.gathering.slots_h * c.gathering.slots_w if direct else taps
-    )
     wanted = min(g.OH, ceil_div(PIXELS, cols))
-    ics = g.IC
-    planes = g.IC
+    ics = planes = g.IC
     c.group_panels = c.G > 1 and width < table.panel and fitting(ics, row_bytes) >= wanted + reach_h
     if c.group_panels:
         c.G, c.panels = 1, c.G
         if channels_last:
             planes *= min(c.panels, MANY_GROUPS, fitting(ics * (wanted + reach_h), row_bytes))
+        rows = fitting(planes, row_bytes) - reach_h
+        per_block = fitting(ics * (min(g.OH, rows) + reach_h), row_bytes)
+        per_block = max(1, min(per_block, c.panels, MOST_CHANNELS))
     else:
         if c.pixel_vectors and g.OH * g.OW > PIXELS // 4:
             ics = max(1, min(ics, WEIGHTS // (per_block * width * taps * size)))
         while ics > 1 and fitting(ics, row_bytes) < wanted + reach_h:
             ics = ceil_div(ics, 2)
-        planes = ics
-    rows = fitting(planes, row_bytes) - reach_h
+        rows = fitting(ics, row_bytes) - reach_h
     c.terms = ics * taps
-    if not direct and rows < 1:  # the columns of one channel are too many
+    if c.order == COLUMNS and rows < 1:  # the columns of one channel are too many
         c.terms = max(1, GATHERED // (cols * size))
-    if c.group_panels:
-        plane = min(g.OH, rows) + reach_h
-        per_block = min(c.panels, max(1, fitting(ics * plane, row_bytes)), MOST_CHANNELS)
     if c.pixel_vectors or c.terms < all_terms:
-        sums = c.gathering.pitch * per_block * width * size
+        rows = min(rows, SUMS // (lanes * per_block * width * size))
     else:
-        sums = cols * 4 * table.width * size
-    rows = max(1, min(rows, g.OH, SUMS // sums))
-    c.row_blocks = ceil_div(g.OH, rows)
+        rows = min(rows, SUMS // (lanes * 4 * table.width * size))
+
+    c.row_blocks = ceil_div(g.OH, max(1, min(rows, g.OH)))
     c.channel_blocks = ceil_div(c.panels, per_block)
     share_out(&c, &g, cols, threads)
     rows = ceil_div(g.OH, c.row_blocks)
     per_block = ceil_div(c.panels, c.channel_blocks)
     c.tasks = c.N * c.G * c.channel_blocks * c.row_blocks * c.col_blocks
 
-    # Distances between planes are odd numbers of cache lines: powers of two would make
-    # neighbours push each other out of the cache.
-    c.gathering.rows = rows
-    plane = (rows + reach_h) * (row_bytes if direct else cols * size)
-    plane = (ceil_div(plane, LINE) | 1) * LINE
-    c.gathering.plane = plane // size
-    planes = c.terms // taps if direct else c.terms
-    if c.group_panels:
-        planes *= per_block
-    c.pixel_bytes = in_lines(planes * plane + REACH * table.width * size)
-    sums = rows * c.gathering.pitch + table.width
-    if c.pixel_vectors or c.terms < all_terms:
-        c.sums_bytes = in_lines(sums * per_block * width * size)
+    # Distances between planes are odd numbers of cache lines: powers of two would make neighbours
+    # push each other out of the cache.
+    c.gathering.rows, c.gathering.cols = rows, cols
+    c.gathering.step, c.gathering.pitch = 1, cols + reach_w
+    if c.order == PIXEL_BY_PIXEL:
+        plane = row_bytes // g.SH * ics
+        planes = (rows - 1) * g.SH + (g.KH - 1) * g.DH + 1
+    elif c.order == PLANES:
+        plane = (rows + reach_h) * row_bytes
+        planes = ics * per_block if c.group_panels else ics
     else:
-        c.sums_bytes = in_lines(sums * 4 * table.width * size)
+        plane = rows * cols * size
+        planes = c.terms * per_block if c.group_panels else c.terms
+    plane = ceil_div(plane, LINE) | 1
+    c.gathering.plane = plane * LINE // size
+    if c.order == PIXEL_BY_PIXEL:
+        c.gathering.step, c.gathering.pitch = g.SW * ics, g.SH * c.gathering.plane
+    c.pixel_bytes = in_lines(planes * plane * LINE + REACH * table.width * size)
+    lanes = rows * lanes + table.width
+    if c.pixel_vectors or c.terms < all_terms:
+        c.sums_bytes = in_lines(lanes * per_block * width * size)
+    else:
+        c.sums_bytes = in_lines(lanes * 4 * table.width * size)
     c.offset_bytes = in_lines(c.terms * sizeof(Py_ssize_t))
     c.bias_bytes = in_lines(c.G * c.panels * width * size)
     return c
@@ -283,57 +300,98 @@ cdef Py_ssize_t scratch_bytes(const Cutting* c, int threads) noexcept nogil:
 
 
 cdef Py_ssize_t blocks_bytes(Algorithm algorithm, spec, int threads) except -1:
-    cdef Cutting c = cut(algorithm == DIRECT, spec, threads)
+    cdef Cutting c = cut(algorithm, spec, threads)
     return scratch_bytes(&c, <int>min(threads, c.tasks)) + LINE
 
 
-# ---------------------------------------------------------------- computing
+# ---------------------------------------------------------------- where pixels lie
 
 
 cdef struct Call:
     const Kernels* table
     Geometry geometry
     Cutting cutting
-    Gather gather
-    Block block  # what all blocks have in common
+    Gather gather  # NULL where x is read in place
+    Block block    # what all blocks have in common
     const char* x
     char* out
-    const char* bias
     Py_ssize_t x_n, out_n  # bytes between images
     Py_ssize_t OC          # of all groups that share panels
-    char* scratch  # of the first thread
+    char* scratch          # of the first thread
 
 
-cdef void fill_offsets(Py_ssize_t* offsets, bint direct, const Geometry* g, const Cutting* c) noexcept:
-    """Where the gathered factor of each term lies, from an output pixel's position."""
+cdef bint readable_in_place(const Call* call) noexcept:
+    """Whether x itself is what gathering would give: nothing is padded, and, where vectors run
+    along pixels, these are neighbours and no strip reads beyond the last."""
+    cdef const Geometry* g = &call.geometry
+    cdef const Cutting* c = &call.cutting
+    if c.order == COLUMNS or g.PT or g.PL:
+        return False
+    if (g.OH - 1) * g.SH + (g.KH - 1) * g.DH >= g.IH:
+        return False
+    if (g.OW - 1) * g.SW + (g.KW - 1) * g.DW >= g.IW:
+        return False
+    if g.x_c != 1 and g.x_c * call.table.itemsize % PAGE == 0:
+        return False  # planes would push each other out of the cache
+    if not c.pixel_vectors:
+        return True
+    return (
+        g.SH == 1 and g.SW == 1 and g.x_w == 1 and g.x_h == c.gathering.pitch and c.col_blocks == 1
+        and (g.OH // c.row_blocks - 1) * g.x_h + g.OW >= REACH * call.table.width
+    )
+
+
+cdef void lay_out(Call* call, Py_ssize_t* offsets) noexcept:
+    """Where the factor of each term lies, seen from an output pixel, and the pixels themselves."""
+    cdef const Geometry* g = &call.geometry
+    cdef const Cutting* c = &call.cutting
+    cdef const Gathering* to = &c.gathering
+    cdef Py_ssize_t ics = max(1, c.terms // (g.KH * g.KW)), slot_rows, plane, k = 0
+    cdef Py_ssize_t ic, kh, kw, slot, tap_h, tap_w
     cdef Py_ssize_t period_h = g.SH // gcd(g.SH, g.DH), period_w = g.SW // gcd(g.SW, g.DW)
-    cdef Py_ssize_t pitch = c.gathering.pitch
-    cdef Py_ssize_t rows = c.gathering.rows + (g.KH - 1) * g.DH // g.SH
-    cdef Py_ssize_t k, ic, kh, kw, slot
-    for k in range(c.terms):
-        if not direct:
-            offsets[k] = k * c.gathering.plane
-            continue
-        ic, kh, kw = k // (g.KH * g.KW), k // g.KW % g.KH, k % g.KW
-        slot = kh % period_h * c.gathering.slots_w + kw % period_w
-        offsets[k] = (
-            ic * c.gathering.plane + (slot * rows + kh * g.DH // g.SH) * pitch + kw * g.DW // g.SW
-        )
+    call.block.step, call.block.pitch = to.step, to.pitch
+    plane = to.plane
+    if readable_in_place(call):
+        call.gather = NULL
+        call.block.step, call.block.pitch = g.SW * g.x_w, g.SH * g.x_h
+        plane = g.x_c
+    elif c.order == COLUMNS:
+        call.gather = call.table.gather_columns
+        for k in range(c.terms):
+            offsets[k] = k * plane
+        call.block.panel_pixels = c.terms * plane if c.group_panels else 0
+        return
+    elif c.order == PIXEL_BY_PIXEL:
+        call.gather = call.table.gather_pixels
+    else:
+        call.gather = call.table.gather_planes
+    call.block.panel_pixels = ics * plane if c.group_panels else 0
+    for kh in range(g.KH):
+        for kw in range(g.KW):
+            if call.gather is NULL:
+                k = kh * g.DH * g.x_h + kw * g.DW * g.x_w
+            elif c.order == PIXEL_BY_PIXEL:
+                k = kh * g.DH * plane + kw * g.DW * ics
+            else:
+                slot = kh % period_h * to.slots_w + kw % period_w
+                slot_rows = to.rows + (g.KH - 1) * g.DH // g.SH
+                k = (slot * slot_rows + kh * g.DH // g.SH) * to.pitch + kw * g.DW // g.SW
+            for ic in range(ics):
+                offsets[(ic * g.KH + kh) * g.KW + kw] = k + ic * (
+                    1 if c.order == PIXEL_BY_PIXEL and call.gather is not NULL else plane
+                )
 
 
-cdef Py_ssize_t panel_pixels(bint direct, const Geometry* g, const Cutting* c) noexcept:
-    if not c.group_panels:
-        return 0
-    return c.gathering.plane * (g.IC if direct else g.IC * g.KH * g.KW)
+# ---------------------------------------------------------------- computing
 
 
 cdef void compute(const Call* call, Py_ssize_t task, int thread) noexcept nogil:
-    """One block: for some input channels after others, gather and multiply."""
+    """One block: some input channels after others, gather and multiply."""
     cdef const Geometry* g = &call.geometry
     cdef const Cutting* c = &call.cutting
     cdef Block b = call.block
     cdef Py_ssize_t size = call.table.itemsize
-    cdef Py_ssize_t all_terms = g.IC * g.KH * g.KW
+    cdef Py_ssize_t taps = g.KH * g.KW
     cdef Py_ssize_t col, row, first_panel, last_panel, group, groups, oc
     cdef char* scratch = call.scratch + thread * (c.pixel_bytes + c.sums_bytes)
     cdef const char* x
@@ -348,57 +406,65 @@ cdef void compute(const Call* call, Py_ssize_t task, int thread) noexcept nogil:
     b.at.rows = g.OH * (row + 1) // c.row_blocks - b.at.oh
     b.at.ow = g.OW * col // c.col_blocks
     b.at.cols = g.OW * (col + 1) // c.col_blocks - b.at.ow
-    if b.pitch == b.at.cols and g.out_h == b.at.cols * g.out_w:  # rows in one piece
-        b.at.cols, b.at.rows = b.at.cols * b.at.rows, 1
-        b.pitch = b.at.cols
-    oc = first_panel * b.panel_width
-    b.channels = min(last_panel * b.panel_width, call.OC) - oc
     groups = last_panel - first_panel if c.group_panels else 1
     x = call.x + task * call.x_n + size * g.x_c * g.IC * (first_panel if c.group_panels else group)
+    oc = first_panel * b.panel_width
+    b.channels = min(last_panel * b.panel_width, call.OC) - oc
+    b.out = call.out + task * call.out_n + size * (
+        (group * g.OC + oc) * g.out_c + b.at.oh * g.out_h + b.at.ow * g.out_w
+    )
     b.geometry = g
     b.weights = <const char*>b.weights + (group * c.panels + first_panel) * b.panel_size * size
     b.bias = <const char*>b.bias + (group * c.panels + first_panel) * b.panel_width * size
     b.pixels = scratch
     b.sums = scratch + c.pixel_bytes
-    b.out = call.out + task * call.out_n + size * (
-        (group * g.OC + oc) * g.out_c + b.at.oh * g.out_h + b.at.ow * g.out_w
-    )
     b.first = 0
-    while b.first < all_terms:
-        b.terms = min(c.terms, all_terms - b.first)
-        call.gather(g, &c.gathering, x, &b.at, b.first, groups * b.terms, scratch)
-        call.table.product(&b)
+    while b.first < g.IC * taps:
+        b.terms = min(c.terms, g.IC * taps - b.first)
+        if call.gather is NULL:
+            b.pixels = x + size * (
+                b.first // taps * g.x_c + b.at.oh * g.SH * g.x_h + b.at.ow * g.SW * g.x_w
+            )
+        else:
+            call.gather(g, &c.gathering, x, &b.at, b.first, groups * b.terms, scratch)
+        multiply(call.table, b)
         b.first += b.terms
+
+
+cdef void multiply(const Kernels* table, Block b) noexcept nogil:
+    """Rows of pixels that continue each other, in x and in out, are one row."""
+    if b.pitch == b.at.cols * b.step and b.geometry.out_h == b.at.cols * b.geometry.out_w:
+        b.at.cols, b.at.rows = b.at.cols * b.at.rows, 1
+        b.pitch = b.at.cols * b.step
+    table.product(&b)
 
 
 cdef object run_blocks(Algorithm algorithm, spec, x, PackedWeights packed, bias, out, int threads):
     cdef Call call
     cdef Memory memory
     cdef cnp.ndarray xs = x, outs = out, biases
+    cdef Geometry* g = &call.geometry
     cdef Py_ssize_t task, tasks, group, size
-    cdef Py_ssize_t* offsets
     cdef char* padded_bias
     call.table = kernels(spec.dtype)
     size = call.table.itemsize
     call.geometry = geometry_of(spec)
-    call.cutting = cut(algorithm == DIRECT, spec, threads)
-    call.gather = call.table.patch if algorithm == DIRECT else call.table.columns
+    call.cutting = cut(algorithm, spec, threads)
     call.x, call.out = <const char*>cnp.PyArray_DATA(xs), <char*>cnp.PyArray_DATA(outs)
     call.x_n, call.out_n = cnp.PyArray_STRIDE(xs, 0), cnp.PyArray_STRIDE(outs, 0)
-    call.OC = call.geometry.OC * (call.cutting.panels if call.cutting.group_panels else 1)
-    call.geometry.x_c = cnp.PyArray_STRIDE(xs, 1) // size
-    call.geometry.x_h = cnp.PyArray_STRIDE(xs, 2) // size
-    call.geometry.x_w = cnp.PyArray_STRIDE(xs, 3) // size
-    call.geometry.out_c = cnp.PyArray_STRIDE(outs, 1) // size
-    call.geometry.out_h = cnp.PyArray_STRIDE(outs, 2) // size
-    call.geometry.out_w = cnp.PyArray_STRIDE(outs, 3) // size
+    g.x_c = cnp.PyArray_STRIDE(xs, 1) // size
+    g.x_h = cnp.PyArray_STRIDE(xs, 2) // size
+    g.x_w = cnp.PyArray_STRIDE(xs, 3) // size
+    g.out_c = cnp.PyArray_STRIDE(outs, 1) // size
+    g.out_h = cnp.PyArray_STRIDE(outs, 2) // size
+    g.out_w = cnp.PyArray_STRIDE(outs, 3) // size
+    call.OC = g.OC * (call.cutting.panels if call.cutting.group_panels else 1)
 
     tasks = call.cutting.tasks
     threads = <int>min(team(threads), tasks)
     memory = allocate(scratch_bytes(&call.cutting, threads))
     try:
-        offsets = <Py_ssize_t*>memory.start
-        fill_offsets(offsets, algorithm == DIRECT, &call.geometry, &call.cutting)
+        lay_out(&call, <Py_ssize_t*>memory.start)
         padded_bias = memory.start + call.cutting.offset_bytes
         memset(padded_bias, 0, call.cutting.bias_bytes)
         if bias is not None:
@@ -410,12 +476,10 @@ cdef object run_blocks(Algorithm algorithm, spec, x, PackedWeights packed, bias,
                     call.OC * size,
                 )
         call.scratch = padded_bias + call.cutting.bias_bytes
+        call.block.offsets = <Py_ssize_t*>memory.start
         call.block.pixel_vectors = call.cutting.pixel_vectors
         call.block.activation = kind_of(spec.activation)
         call.block.slope = LEAKY_SLOPE
-        call.block.offsets = offsets
-        call.block.pitch = call.cutting.gathering.pitch
-        call.block.panel_pixels = panel_pixels(algorithm == DIRECT, &call.geometry, &call.cutting)
         call.block.weights = packed.panels
         call.block.panel_width = packed.panel_width
         call.block.panel_size = packed.panel_size

@@ -17,42 +17,42 @@ typedef struct {
     ptrdiff_t oh, ow, rows, cols;
 } Rectangle;
 
+/* How a block's pixels are gathered, see gather.h. */
+typedef struct {
+    ptrdiff_t step, pitch;      /* between neighbouring output pixels, and between their rows */
+    ptrdiff_t plane;            /* between input channels, input rows or terms */
+    ptrdiff_t rows, cols;       /* of the largest rectangle */
+    ptrdiff_t slots_h, slots_w; /* planes only: how many residues modulo the stride are used */
+} Gathering;
+
+/* Gather the factors of terms first … first + terms for one rectangle of one image. */
+typedef void (*Gather)(const Geometry *geometry, const Gathering *to, const void *x,
+                       const Rectangle *at, ptrdiff_t first, ptrdiff_t terms, void *pixels);
+
 /* A block's sums: pixels × channels, over the terms k = (ic, kh, kw) first … first + terms.
  *
- * The gathered pixels are such that output pixel (r, c) of the rectangle finds its factor of
- * term k at pixels[offsets[k] + r * pitch + c]. Weights lie in panels of `panel_width`
- * channels: channel i of term k at weights[i / panel_width * panel_size + k * panel_width +
- * i % panel_width]. Where every panel is a group with input channels of its own, the next
- * panel's pixels are `panel_pixels` further; else that is 0.
+ * Output pixel (r, c) of the rectangle finds its factor of term k at pixels[offsets[k] +
+ * r * pitch + c * step]. Weights lie in panels of `panel_width` channels: channel i of term k at
+ * weights[i / panel_width * panel_size + k * panel_width + i % panel_width]. Where every panel is
+ * a group with input channels of its own, the next panel's pixels are `panel_pixels` further;
+ * else that is 0.
  */
 typedef struct {
     const Geometry *geometry;
     Rectangle at;
-    int pixel_vectors; /* the vector runs along pixels, else along channels */
+    int pixel_vectors; /* the vector runs along pixels (step is 1 then), else along channels */
     int activation;
     double slope;
     ptrdiff_t first, terms;
     ptrdiff_t channels;
     const void *pixels;
     const ptrdiff_t *offsets;
-    ptrdiff_t pitch, panel_pixels;
+    ptrdiff_t step, pitch, panel_pixels;
     const void *weights;
     ptrdiff_t panel_width, panel_size;
     const void *bias; /* channels rounded up to whole panels */
     void *sums;
     void *out; /* the rectangle's first pixel in the first channel */
 } Block;
-
-/* How a block's pixels are gathered, see `patch` and `columns` in conv.h. */
-typedef struct {
-    ptrdiff_t pitch;            /* between rows of pixels */
-    ptrdiff_t plane;            /* between input channels (patch) or terms (columns) */
-    ptrdiff_t rows;             /* of the largest rectangle */
-    ptrdiff_t slots_h, slots_w; /* patch only: the residues modulo the stride that are used */
-} Gathering;
-
-/* Gather the factors of terms first … first + terms for one rectangle of one image. */
-typedef void (*Gather)(const Geometry *geometry, const Gathering *to, const void *x,
-                       const Rectangle *at, ptrdiff_t first, ptrdiff_t terms, void *pixels);
 
 #endif

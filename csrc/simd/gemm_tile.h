@@ -2,7 +2,7 @@
  *
  * sums[m][v] += a[m] * b[v] over the terms k, with M scalars a and V vectors b. There are two
  * forms of the same arithmetic. Where vectors run along pixels the scalars are M output
- * channels; where they run along channels the scalars are M neighbouring pixels. Both find
+ * channels; where they run along channels the scalars are M pixels of a row. Both find
  * pixels at x + offsets[k], which absorbs stride, dilation, padding and memory order, and
  * weights in panels (block.h).
  *
@@ -51,6 +51,7 @@ typedef struct {
     ptrdiff_t terms;
     const ptrdiff_t *offsets;
     ptrdiff_t panel_width, panel_size;
+    ptrdiff_t step; /* between pixels, where vectors run along channels */
 } TileJob;
 
 /* sums[M][V * VL] lie densely; `bias` starts them, or is NULL where they go on. */
@@ -61,6 +62,7 @@ INLINE void tile(const int pixel_vectors, const int M, const int V, const TileJo
                  const real *x, const real *w, const real *bias, real *sums)
 {
     vec acc[LARGEST_M][LARGEST_V];
+    const ptrdiff_t step = job->step;
 #pragma GCC unroll 12
     for (int m = 0; m < M; m++)
 #pragma GCC unroll 8
@@ -73,12 +75,15 @@ INLINE void tile(const int pixel_vectors, const int M, const int V, const TileJo
         const real *pixels = x + *offsets;
         vec b[LARGEST_V];
 #pragma GCC unroll 8
-        for (int v = 0; v < V; v++)
+        for (int v = 0; v < V; v++) {
             b[v] = vload(pixel_vectors ? pixels + v * VL
                          : w + v / PANEL_VECTORS * job->panel_size + v % PANEL_VECTORS * VL);
+            if (M > 1)
+                b[v] = vkeep(b[v]);
+        }
 #pragma GCC unroll 12
         for (int m = 0; m < M; m++) {
-            const vec a = vsplat(pixel_vectors ? w[m] : pixels[m]);
+            const vec a = vsplat(pixel_vectors ? w[m] : pixels[m * step]);
 #pragma GCC unroll 8
             for (int v = 0; v < V; v++)
                 acc[m][v] = vfma(a, b[v], acc[m][v]);

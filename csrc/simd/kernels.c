@@ -4,8 +4,9 @@
  * name of the one symbol that it exports, and REAL_BITS.
  */
 #include "activation.h"
-#include "conv.h"
+#include "gather.h"
 #include "pool.h"
+#include "product.h"
 #include "table.h"
 #include "vec.h"
 
@@ -13,8 +14,9 @@ const Kernels KERNELS = {
     .itemsize = sizeof(real),
     .width = VL,
     .panel = PANEL,
-    .patch = patch,
-    .columns = columns,
+    .gather_planes = gather_planes,
+    .gather_pixels = gather_pixels,
+    .gather_columns = gather_columns,
     .pack_panel = pack_panel,
     .product = product,
     .activation = activation,

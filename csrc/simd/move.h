@@ -4,6 +4,9 @@
 
 #include "vec.h"
 
+INLINE ptrdiff_t least(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
+INLINE ptrdiff_t most(ptrdiff_t a, ptrdiff_t b) { return a > b ? a : b; }
+
 INLINE void copy_run(const real *src, real *dst, ptrdiff_t n)
 {
     ptrdiff_t i = 0;
@@ -92,8 +95,7 @@ static void transpose(ptrdiff_t rows, ptrdiff_t cols, const real *src, ptrdiff_t
             if (rows - r >= VL && cols - c >= VL)
                 transpose_block(VL, VL, from, pitch, to, step);
             else
-                transpose_block(rows - r < VL ? rows - r : VL, cols - c < VL ? cols - c : VL, from,
-                                pitch, to, step);
+                transpose_block(least(rows - r, VL), least(cols - c, VL), from, pitch, to, step);
         }
 }
 

@@ -28,8 +28,8 @@ typedef struct {
     int width;    /* elements of a vector */
     int panel;    /* output channels of a full panel of packed weights */
 
-    /* Convolution, see block.h and conv.h. */
-    Gather patch, columns;
+    /* Convolution, see block.h, gather.h and product.h. */
+    Gather gather_planes, gather_pixels, gather_columns;
     void (*pack_panel)(const Geometry *geometry, ptrdiff_t channels, ptrdiff_t width,
                        const void *w, const ptrdiff_t *strides, void *panel);
     void (*product)(const Block *block);

@@ -52,6 +52,20 @@ INLINE vec vsplat(real s) { return s - (vec){0}; }
 /* a * b + c, fused where the instruction set can (-ffp-contract=fast). */
 INLINE vec vfma(vec a, vec b, vec c) { return a * b + c; }
 
+/* v, loaded into a register here and now: a compiler may otherwise read memory again for every
+ * use of v, and run out of load units. */
+INLINE vec vkeep(vec v)
+{
+#if defined(__AVX512F__)
+    __asm__("" : "+v"(v));
+#elif defined(__SSE2__)
+    __asm__("" : "+x"(v));
+#elif defined(__aarch64__)
+    __asm__("" : "+w"(v));
+#endif
+    return v;
+}
+
 /* ---------------------------------------------------------------- selection and tails
  *
  * A `mask` has one truth value per element; masks combine with & and |.

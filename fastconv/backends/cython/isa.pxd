@@ -11,7 +11,7 @@ cdef extern from "simd/block.h":
     ctypedef struct Rectangle:
         Py_ssize_t oh, ow, rows, cols
     ctypedef struct Gathering:
-        Py_ssize_t pitch, plane, rows, slots_h, slots_w
+        Py_ssize_t step, pitch, plane, rows, cols, slots_h, slots_w
     ctypedef void (*Gather)(const Geometry* geometry, const Gathering* to, const void* x,
                             const Rectangle* at, Py_ssize_t first, Py_ssize_t terms,
                             void* pixels) noexcept nogil
@@ -25,7 +25,7 @@ cdef extern from "simd/block.h":
         Py_ssize_t channels
         const void* pixels
         const Py_ssize_t* offsets
-        Py_ssize_t pitch, panel_pixels
+        Py_ssize_t step, pitch, panel_pixels
         const void* weights
         Py_ssize_t panel_width, panel_size
         const void* bias
@@ -56,7 +56,7 @@ cdef extern from "simd/table.h":
         int itemsize
         int width
         int panel
-        Gather patch, columns
+        Gather gather_planes, gather_pixels, gather_columns
         void (*pack_panel)(const Geometry* geometry, Py_ssize_t channels, Py_ssize_t width,
                            const void* w, const Py_ssize_t* strides, void* panel) noexcept nogil
         void (*product)(const Block* block) noexcept nogil

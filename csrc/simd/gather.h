@@ -1,0 +1,126 @@
+/* Bring the input of a block into an order that the tile can walk over.
+ *
+ * Each of the three writes the padding out, so that a padded zero is a factor like any other, and
+ * leaves output pixel (r, c)'s factor of term k at dst[offset(k) + r * pitch + c * step].
+ * All `to->rows` and `to->cols` are filled, also for a smaller rectangle at the edge, and the
+ * cells that a vector may read beyond the last: idle lanes compute with finite, normal numbers.
+ */
+#ifndef FASTCONV_GATHER_H
+#define FASTCONV_GATHER_H
+
+#include "block.h"
+#include "gemm_tile.h"
+#include "move.h"
+
+typedef struct {
+    ptrdiff_t low, high;
+} Span;
+
+/* Which of the n cells first, first + step, … lie in 0 … size − 1. */
+INLINE Span inside(ptrdiff_t first, ptrdiff_t step, ptrdiff_t n, ptrdiff_t size)
+{
+    const ptrdiff_t low = first < 0 ? least((step - 1 - first) / step, n) : 0;
+    const ptrdiff_t high = first < size ? (size - first + step - 1) / step : 0;
+    return (Span){low, most(least(high, n), low)};
+}
+
+/* One row of n cells, `step` input cells apart, in each of `channels` planes. `x` is the
+ * first cell, which may lie outside the picture. */
+static void gather_row(const Geometry *g, const real *x, ptrdiff_t channels, ptrdiff_t row,
+                       Span span, ptrdiff_t step, real *dst, ptrdiff_t plane, ptrdiff_t n)
+{
+    if (row < 0 || row >= g->IH)
+        span.low = span.high = n;
+    for (ptrdiff_t ic = 0; ic < channels && span.low > 0; ic++)
+        zero_run(dst + ic * plane, span.low);
+    for (ptrdiff_t ic = 0; ic < channels && span.high < n; ic++)
+        zero_run(dst + ic * plane + span.high, n - span.high);
+    if (span.low < span.high)
+        move(channels, span.high - span.low, x + span.low * step * g->x_w, g->x_c, step * g->x_w,
+             dst + span.low, plane, 1);
+}
+
+/* Planes of input channels. Cells are split by their residue modulo the stride, so that
+ * neighbouring output pixels find theirs side by side: dst[ic][slot_h][slot_w][row][col], where
+ * slot s holds the residue s * dilation % stride. */
+static void gather_planes(const Geometry *g, const Gathering *to, const void *x_,
+                          const Rectangle *at, ptrdiff_t first, ptrdiff_t terms, void *dst_)
+{
+    const ptrdiff_t taps = g->KH * g->KW, channels = terms / taps;
+    const real *x = (const real *)x_ + first / taps * g->x_c;
+    real *dst = dst_;
+    const ptrdiff_t rows = to->rows + (g->KH - 1) * g->DH / g->SH;
+    const ptrdiff_t used = to->slots_h * to->slots_w * rows * to->pitch;
+    /* Channels that lie next to each other are read together, else one plane after another. */
+    const ptrdiff_t together = g->x_c == 1 ? channels : 1;
+    for (ptrdiff_t ic = 0; ic < channels; ic += together) {
+        real *dst_row = dst + ic * to->plane;
+        for (ptrdiff_t slot = 0; slot < to->slots_h * to->slots_w; slot++) {
+            ptrdiff_t row = at->oh * g->SH + slot / to->slots_w * g->DH % g->SH - g->PT;
+            const ptrdiff_t col = at->ow * g->SW + slot % to->slots_w * g->DW % g->SW - g->PL;
+            const Span span = inside(col, g->SW, to->pitch, g->IW);
+            for (ptrdiff_t r = 0; r < rows; r++, row += g->SH, dst_row += to->pitch)
+                gather_row(g, x + ic * g->x_c + row * g->x_h + col * g->x_w, together, row, span,
+                           g->SW, dst_row, to->plane, to->pitch);
+        }
+    }
+    for (ptrdiff_t ic = 0; ic < channels; ic++)
+        zero_run(dst + ic * to->plane + used, to->plane - used);
+    zero_run(dst + channels * to->plane, LARGEST_V * VL);
+}
+
+/* Pixel after pixel, all channels of each: dst[row][col][ic], rows `plane` apart. */
+static void gather_pixels(const Geometry *g, const Gathering *to, const void *x_,
+                          const Rectangle *at, ptrdiff_t first, ptrdiff_t terms, void *dst_)
+{
+    const ptrdiff_t taps = g->KH * g->KW, channels = terms / taps, pixel = to->step / g->SW;
+    const ptrdiff_t rows = (to->rows - 1) * g->SH + (g->KH - 1) * g->DH + 1;
+    const ptrdiff_t cols = (to->cols - 1) * g->SW + (g->KW - 1) * g->DW + 1;
+    const ptrdiff_t top = at->oh * g->SH - g->PT, left = at->ow * g->SW - g->PL;
+    const real *x = (const real *)x_ + first / taps * g->x_c + left * g->x_w;
+    real *dst = dst_;
+    const Span across = inside(left, 1, cols, g->IW);
+    const int dense = g->x_c == 1 && g->x_w == channels && pixel == channels;
+    for (ptrdiff_t row = top; row < top + rows; row++, dst += to->plane) {
+        Span span = across;
+        if (row < 0 || row >= g->IH)
+            span.low = span.high = cols;
+        const real *from = x + row * g->x_h + span.low * g->x_w;
+        const ptrdiff_t n = span.high - span.low;
+        zero_run(dst, span.low * pixel);
+        zero_run(dst + span.high * pixel, (cols - span.high) * pixel);
+        if (dense)
+            copy_run(from, dst + span.low * pixel, n * pixel);
+        else
+            move(n, channels, from, g->x_w, g->x_c, dst + span.low * pixel, pixel, 1);
+    }
+}
+
+/* The columns of im2col: dst[k][row][col], terms `plane` apart. */
+static void gather_columns(const Geometry *g, const Gathering *to, const void *x_,
+                           const Rectangle *at, ptrdiff_t first, ptrdiff_t terms, void *dst_)
+{
+    const ptrdiff_t taps = g->KH * g->KW, used = to->rows * to->pitch;
+    const real *x = x_;
+    real *dst = dst_;
+    for (ptrdiff_t tap = 0; tap < taps; tap++) {
+        /* of this tap's terms, ic * taps + tap, those from `first` on */
+        const ptrdiff_t ic = first > tap ? (first - tap + taps - 1) / taps : 0;
+        const ptrdiff_t end = first + terms;
+        const ptrdiff_t channels = (end > tap ? (end - tap + taps - 1) / taps : 0) - ic;
+        if (channels <= 0)
+            continue;
+        ptrdiff_t row = at->oh * g->SH + tap / g->KW * g->DH - g->PT;
+        const ptrdiff_t col = at->ow * g->SW + tap % g->KW * g->DW - g->PL;
+        const Span span = inside(col, g->SW, to->pitch, g->IW);
+        real *column = dst + (ic * taps + tap - first) * to->plane;
+        for (ptrdiff_t r = 0; r < to->rows; r++, row += g->SH, column += to->pitch)
+            gather_row(g, x + ic * g->x_c + row * g->x_h + col * g->x_w, channels, row, span,
+                       g->SW, column, taps * to->plane, to->pitch);
+    }
+    for (ptrdiff_t k = 0; k < terms; k++)
+        zero_run(dst + k * to->plane + used, to->plane - used);
+    zero_run(dst + terms * to->plane, LARGEST_V * VL);
+}
+
+#endif
