@@ -15,7 +15,7 @@
 
 #include <tgmath.h>
 
-#include "vec.h"
+#include "move.h"
 #include "windows.h"
 
 enum {
@@ -176,7 +176,7 @@ INLINE void store_every(ptrdiff_t step, real *p, ptrdiff_t n, vec v)
         vstore_n(p, n, v);
 }
 
-/* Rows of a partial sum. */
+/* Partial sums take whole rows of the window, or pieces of LEVEL cells of one row. */
 INLINE ptrdiff_t rows_together(ptrdiff_t rows, ptrdiff_t taps)
 {
     if (rows * taps <= LEVEL)
@@ -186,19 +186,21 @@ INLINE ptrdiff_t rows_together(ptrdiff_t rows, ptrdiff_t taps)
 
 INLINE void reduce_vector(const int op, const ptrdiff_t stride, const Run *run, ptrdiff_t e)
 {
-    const ptrdiff_t n = run->n - e < VL ? run->n - e : VL;
+    const ptrdiff_t n = least(run->n - e, VL);
     const ptrdiff_t together = rows_together(run->rows, run->taps);
-    const real *x = run->x + e * stride;
     vec sum = vsplat(start_of(op));
-    for (ptrdiff_t i = 0; i < run->rows;) {
-        const ptrdiff_t end = run->rows - i < together ? run->rows : i + together;
-        vec part = vsplat(start_of(op));
-        for (; i < end; i++)
-            for (ptrdiff_t j = 0; j < run->taps; j++)
-                part = vtake(op, run->norm, part,
-                             load_every(stride, x + i * run->row + j * run->tap, n));
-        sum = vtake(joining(op), 0, sum, part);
-    }
+    for (ptrdiff_t i = 0; i < run->rows; i += together)
+        for (ptrdiff_t j = 0; j < run->taps; j += LEVEL) {
+            const ptrdiff_t rows = least(run->rows - i, together);
+            const ptrdiff_t taps = least(run->taps - j, LEVEL);
+            const real *x = run->x + e * stride + i * run->row + j * run->tap;
+            vec part = vsplat(start_of(op));
+            for (ptrdiff_t r = 0; r < rows; r++)
+                for (ptrdiff_t t = 0; t < taps; t++)
+                    part = vtake(op, run->norm, part,
+                                 load_every(stride, x + r * run->row + t * run->tap, n));
+            sum = vtake(joining(op), 0, sum, part);
+        }
     store_every(run->out_step, run->out + e * run->out_step, n,
                 vfinish(run->finish, run->value, sum));
 }
@@ -208,26 +210,28 @@ INLINE void reduce_four(const int op, const Run *run, ptrdiff_t e)
 {
     const ptrdiff_t together = rows_together(run->rows, run->taps);
     const double norm = run->norm;
-    const real *x = run->x + e;
     const vec start = vsplat(start_of(op));
     vec sum0 = start, sum1 = start, sum2 = start, sum3 = start;
-    for (ptrdiff_t i = 0; i < run->rows;) {
-        const ptrdiff_t end = run->rows - i < together ? run->rows : i + together;
-        vec part0 = start, part1 = start, part2 = start, part3 = start;
-        for (; i < end; i++) {
-            const real *p = x + i * run->row;
-            for (ptrdiff_t j = 0; j < run->taps; j++, p += run->tap) {
-                part0 = vtake(op, norm, part0, vload(p));
-                part1 = vtake(op, norm, part1, vload(p + VL));
-                part2 = vtake(op, norm, part2, vload(p + 2 * VL));
-                part3 = vtake(op, norm, part3, vload(p + 3 * VL));
+    for (ptrdiff_t i = 0; i < run->rows; i += together)
+        for (ptrdiff_t j = 0; j < run->taps; j += LEVEL) {
+            const ptrdiff_t rows = least(run->rows - i, together);
+            const ptrdiff_t taps = least(run->taps - j, LEVEL);
+            const real *x = run->x + e + i * run->row + j * run->tap;
+            vec part0 = start, part1 = start, part2 = start, part3 = start;
+            for (ptrdiff_t r = 0; r < rows; r++, x += run->row) {
+                const real *cell = x;
+                for (ptrdiff_t t = 0; t < taps; t++, cell += run->tap) {
+                    part0 = vtake(op, norm, part0, vload(cell));
+                    part1 = vtake(op, norm, part1, vload(cell + VL));
+                    part2 = vtake(op, norm, part2, vload(cell + 2 * VL));
+                    part3 = vtake(op, norm, part3, vload(cell + 3 * VL));
+                }
             }
+            sum0 = vtake(joining(op), 0, sum0, part0);
+            sum1 = vtake(joining(op), 0, sum1, part1);
+            sum2 = vtake(joining(op), 0, sum2, part2);
+            sum3 = vtake(joining(op), 0, sum3, part3);
         }
-        sum0 = vtake(joining(op), 0, sum0, part0);
-        sum1 = vtake(joining(op), 0, sum1, part1);
-        sum2 = vtake(joining(op), 0, sum2, part2);
-        sum3 = vtake(joining(op), 0, sum3, part3);
-    }
     const ptrdiff_t step = run->out_step;
     real *out = run->out + e * step;
     store_every(step, out, VL, vfinish(run->finish, run->value, sum0));
@@ -257,7 +261,7 @@ INLINE void reduce_shifted(const int op, const int taps, const Run *run)
         if (taps == 3)
             sum = vtake(join, 0, sum, vpick_every(here, next, 2, 1));
         store_every(run->out_step, run->out + e * run->out_step,
-                    run->n - e < VL ? run->n - e : VL, vfinish(run->finish, run->value, sum));
+                    least(run->n - e, VL), vfinish(run->finish, run->value, sum));
     }
 }
 
@@ -266,7 +270,7 @@ INLINE void reduce_pairs(const int op, const int taps, const Run *run)
 {
     const int join = joining(op);
     for (ptrdiff_t e = 0; e < run->n; e += VL) {
-        const ptrdiff_t n = run->n - e < VL ? run->n - e : VL, cells = 2 * n + taps - 2;
+        const ptrdiff_t n = least(run->n - e, VL), cells = 2 * n + taps - 2;
         const real *x = run->x + 2 * e;
         const vec a = reduce_rows(op, run, x, cells);
         const vec b = reduce_rows(op, run, x + VL, cells - VL);
@@ -441,7 +445,7 @@ typedef struct {
  * them are −inf. */
 INLINE void maxima_vector(const ptrdiff_t stride, const MaxRun *run, ptrdiff_t e)
 {
-    const ptrdiff_t n = run->n - e < VL ? run->n - e : VL;
+    const ptrdiff_t n = least(run->n - e, VL);
     const real *x = run->x + e * stride;
     vec best = vsplat(start_of(OP_MAX));
     ivec at = {0};
