@@ -9,7 +9,7 @@
  *
  * NaN passes through all of them; the limits at ±inf are PyTorch's (silu(−inf) and
  * hardswish(−inf) are −inf·0 = NaN). relu, relu6, leaky_relu and hardswish are exact to their
- * roundings, the others within 2.5 ulp; silu of what is below the logarithm of the smallest
+ * roundings, the others within 3 ulp; silu of what is below the logarithm of the smallest
  * normal number, where sigmoid is subnormal, within |x| subnormal steps.
  */
 #ifndef FASTCONV_ACTIVATION_H
