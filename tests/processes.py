@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import textwrap
-from subprocess import CompletedProcess, run
+from subprocess import PIPE, CompletedProcess, Popen, TimeoutExpired
 
 OWN = ("FASTCONV_", "OMP_NUM_THREADS")
 
@@ -15,9 +16,13 @@ def python(
 ) -> CompletedProcess[str]:
     """Run ``code`` with only those fastconv variables that are given; a failure is an error."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(OWN)}
-    done = run(
-        [sys.executable, "-c", textwrap.dedent(code), *arguments], capture_output=True, text=True,
-        timeout=timeout, check=False, env={**inherited, **environment},
-    )
-    assert done.returncode == 0, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
-    return done
+    command = [sys.executable, "-c", textwrap.dedent(code), *arguments]
+    with Popen(command, stdout=PIPE, stderr=PIPE, text=True, env={**inherited, **environment},
+               start_new_session=True) as process:
+        try:
+            out, err = process.communicate(timeout=timeout)
+        except TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # its children too
+            raise
+    assert process.returncode == 0, f"exit {process.returncode}\n{out}\n{err}"
+    return CompletedProcess(command, 0, out, err)

@@ -156,6 +156,36 @@ def test_calls_after_a_fork(backend: str) -> None:
     assert out.strip() == "ok"
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.parametrize("backend", [b for b in PRESENT if b in ("cython", "numba")])
+def test_worker_processes_forked_while_others_compute(backend: str) -> None:
+    """Not for the NumPy wing: OpenBLAS itself cannot be forked in the middle of a product."""
+    out = python(f"""
+        import multiprocessing, threading, warnings
+        import numpy as np, fastconv as fc
+        warnings.simplefilter("ignore", DeprecationWarning)
+        rng = np.random.default_rng(0)
+        x = rng.standard_normal((4, 32, 40, 40)).astype("f4")
+        w = rng.standard_normal((32, 32, 3, 3)).astype("f4")
+        fc.set_num_threads(2)
+        def work(i):
+            return fc.conv2d(x[: 1 + i % 4], w, padding=1, backend="{backend}")
+        wanted = [work(i) for i in range(4)]
+        stop = threading.Event()
+        def busy():
+            while not stop.is_set():
+                work(3)
+        thread = threading.Thread(target=busy)
+        thread.start()
+        with multiprocessing.get_context("fork").Pool(3) as pool:
+            results = pool.map_async(work, range(8)).get(60)
+        stop.set()
+        thread.join()
+        print(all(np.array_equal(y, wanted[i % 4]) for i, y in enumerate(results)))
+    """).stdout
+    assert out.strip() == "True"
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="counts threads through /proc")
 @pytest.mark.parametrize("backend", [b for b in PRESENT if b in ("cython", "numpy")])
 def test_one_thread_starts_no_other(backend: str) -> None:
