@@ -6,9 +6,10 @@
  * KH · KW: in registers for the usual small windows, else through a row of the picture's width
  * that stays in cache. Windows at the border or of uneven width are reduced one at a time.
  *
- * A sum of many cells is made of sums of about LEVEL, so that its rounding error grows with
- * the root of their number at most (N. J. Higham, Accuracy and Stability of Numerical
- * Algorithms, ch. 4.2). How an output is summed depends on its window alone.
+ * A sum of many cells is made of sums of about LEVEL, which bounds its rounding error by their
+ * size plus their number in place of the product (N. J. Higham, Accuracy and Stability of
+ * Numerical Algorithms, ch. 4.2). How an output is summed depends on its window and on the
+ * strides, never on what else its thread computes.
  */
 #ifndef FASTCONV_POOL_H
 #define FASTCONV_POOL_H
