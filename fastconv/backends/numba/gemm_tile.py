@@ -15,7 +15,7 @@ size nor a cut of k into chunks changes a bit of it.
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
@@ -25,15 +25,26 @@ from . import simd
 from .jit import emit_call, intrinsic, native
 
 MOST_UNITS = 4 if simd.REGISTERS == 32 else 2
-_POINTS = (
-    {4: (6, 2), 3: (8, 2), 2: (10, 4), 1: (10, 4)}
+
+
+class _Shape(NamedTuple):
+    """The points of a tile, and the k that a turn of its loop takes."""
+
+    points: int
+    rest: int
+    """Points of the tiles that finish the remainder."""
+    turn: int
+    """Two save counting and waiting, but make LLVM load so far ahead that 10×2 spills."""
+
+
+_SHAPES = (
+    {4: _Shape(6, 2, 2), 3: _Shape(8, 2, 2), 2: _Shape(10, 4, 1), 1: _Shape(10, 4, 2)}
     if simd.REGISTERS == 32
-    else {2: (6, 2), 1: (8, 4)}
+    else {2: _Shape(6, 2, 1), 1: _Shape(8, 4, 1)}
 )
-"""By units: the points of a tile, so that sums, a row of the panel and a point fill the
-registers (6×4, 8×3 and 10×2 vectors reach the peak, 12×2 spills), and those of the tiles that
-finish the remainder."""
-SPARE_POINTS = max(few for _, few in _POINTS.values()) - 1
+"""By units. The sums, a row of the panel and a point fill the registers: 6×4, 8×3 and 10×2
+vectors reach the peak, 12×2 spills."""
+SPARE_POINTS = max(shape.rest for shape in _SHAPES.values()) - 1
 """Points beyond the last one that a tile may touch."""
 
 _BYTE = ir.IntType(8)
@@ -41,37 +52,36 @@ _BYTE = ir.IntType(8)
 
 @intrinsic(prefer_literal=True)
 def _tile(
-    typingctx, points, units, channels_in_lanes, base, offsets, steps, panel, depth, sums, fresh,
-    like,
+    typingctx, points, units, turn, channels_in_lanes, base, offsets, steps, panel, depth, sums,
+    fresh, like,
 ):
-    """One tile; the first three arguments are constants of the compiled code."""
-    shape = [getattr(constant, "literal_value", None) for constant in (points, units)]
-    if None in shape or not isinstance(channels_in_lanes, types.IntegerLiteral):
+    """One tile; the first four arguments are constants of the compiled code."""
+    constants = (points, units, turn, channels_in_lanes)
+    if not all(isinstance(constant, types.IntegerLiteral) for constant in constants):
         return None
     word = types.intp
 
     def codegen(context, builder, signature, args):
-        emitter = _Emitter(builder, like, *shape, bool(channels_in_lanes.literal_value))
-        emitter.emit(*args[3:-1])
+        emitter = _Emitter(builder, like, *(constant.literal_value for constant in constants))
+        emitter.emit(*args[4:-1])
         return context.get_dummy_value()
 
-    constants = (points, units, channels_in_lanes)
     return types.void(*constants, word, word, word, word, word, word, word, like), codegen
 
 
 class _Emitter:
-    """Emits one tile: sums from memory, the loop over k two by two, sums to memory."""
+    """Emits one tile: sums from memory, the loop over k, sums to memory."""
 
     def __init__(
-        self, builder: ir.IRBuilder, dtype: types.Float, points: int, units: int,
-        channels_in_lanes: bool,
+        self, builder: ir.IRBuilder, dtype: types.Float, points: int, units: int, turn: int,
+        channels_in_lanes: int,
     ) -> None:
         self.builder = builder
         self.number = simd.llvm_float(dtype)
         self.vector = simd.llvm_vector(dtype)
         self.size = dtype.bitwidth // 8
-        self.points, self.units = points, units
-        self.channels_in_lanes = channels_in_lanes
+        self.points, self.units, self.turn = points, units, turn
+        self.channels_in_lanes = bool(channels_in_lanes)
 
     def emit(
         self, base: ir.Value, offsets: ir.Value, steps: ir.Value, panel: ir.Value,
@@ -88,8 +98,9 @@ class _Emitter:
             for p in range(self.points)
         ]
         values = self._start(sums, fresh)
-        values, k = self._pairs(values, depth)
-        values = self._last(values, k, depth)
+        values, done = self._turns(values, depth)
+        if self.turn == 2:
+            values = self._last(values, done, depth)
         for i, value in enumerate(values):
             b.store(value, self._sum(sums, i), align=self.size)
 
@@ -109,13 +120,13 @@ class _Emitter:
         zero = ir.Constant(self.vector, 0.0)
         return [self._either(zero, before, value, loaded) for value in old]
 
-    def _pairs(self, values: list[ir.Value], depth: ir.Value) -> tuple[list[ir.Value], ir.Value]:
-        """Two k at a time: half as much counting and waiting."""
+    def _turns(self, values: list[ir.Value], depth: ir.Value) -> tuple[list[ir.Value], ir.Value]:
+        """As many whole turns of the loop as ``depth`` has."""
         b = self.builder
-        pairs_end = b.and_(depth, simd.INT(-2))
+        end = b.and_(depth, simd.INT(-self.turn))
         before = b.block
-        loop, after = b.append_basic_block("pairs"), b.append_basic_block("pairs.end")
-        b.cbranch(b.icmp_signed("<", simd.INT(0), pairs_end), loop, after)
+        loop, after = b.append_basic_block("turn"), b.append_basic_block("turned")
+        b.cbranch(b.icmp_signed("<", simd.INT(0), end), loop, after)
         b.position_at_end(loop)
         k = b.phi(simd.INT)
         k.add_incoming(simd.INT(0), before)
@@ -123,18 +134,20 @@ class _Emitter:
         for value in values:
             phis.append(b.phi(value.type))
             phis[-1].add_incoming(value, before)
-        sums = self._step(self._step(phis, k), b.add(k, simd.INT(1)))
-        next_k = b.add(k, simd.INT(2))
+        sums = phis
+        for ahead in range(self.turn):
+            sums = self._step(sums, b.add(k, simd.INT(ahead)))
+        next_k = b.add(k, simd.INT(self.turn))
         k.add_incoming(next_k, loop)
         for phi, value in zip(phis, sums, strict=True):
             phi.add_incoming(value, loop)
-        b.cbranch(b.icmp_signed("<", next_k, pairs_end), loop, after)
+        b.cbranch(b.icmp_signed("<", next_k, end), loop, after)
         b.position_at_end(after)
         results = [
             self._either(value, before, total, loop)
             for value, total in zip(values, sums, strict=True)
         ]
-        return results, pairs_end
+        return results, end
 
     def _last(self, values: list[ir.Value], k: ir.Value, depth: ir.Value) -> list[ir.Value]:
         """The k that an odd depth leaves over."""
@@ -164,7 +177,8 @@ class _Emitter:
         weights = []
         for u in range(self.units):
             unit = simd.INT(u * self.vector.count if self.channels_in_lanes else u)
-            weights.append(self._read(b.gep(self.panel, [b.add(row, unit)]), self.channels_in_lanes))
+            pointer = b.gep(self.panel, [b.add(row, unit)])
+            weights.append(self._read(pointer, self.channels_in_lanes))
         sums = []
         for p, start in enumerate(self.starts):
             point = self._read(b.gep(start, [step]), not self.channels_in_lanes)
@@ -185,7 +199,7 @@ def sweep(units: int, channels_in_lanes: bool, dtype: np.dtype[Any]) -> Any:
 
     Its arguments are those of :data:`multiply`. Compiled on first use, one for each shape.
     """
-    many, few = _POINTS[units]
+    many, few, turn = _SHAPES[units]
     lanes_of_channels = int(channels_in_lanes)
     zero = dtype.type(0)
 
@@ -194,13 +208,13 @@ def sweep(units: int, channels_in_lanes: bool, dtype: np.dtype[Any]) -> Any:
         p = 0
         while p + many <= count:
             _tile(
-                many, units, lanes_of_channels, base, offsets + p * 8, steps, panel, depth,
+                many, units, turn, lanes_of_channels, base, offsets + p * 8, steps, panel, depth,
                 sums + p * point, fresh, zero,
             )
             p += many
         while p < count:
             _tile(
-                few, units, lanes_of_channels, base, offsets + p * 8, steps, panel, depth,
+                few, units, turn, lanes_of_channels, base, offsets + p * 8, steps, panel, depth,
                 sums + p * point, fresh, zero,
             )
             p += few

@@ -32,7 +32,7 @@ import numpy.typing as npt
 from llvmlite import ir
 from numba.core import types
 
-from .buffers import Buffer, address
+from .buffers import address
 
 numba: Any = import_module("numba")
 """Untyped: the stubs of its latest versions lack what is used here, older ones have none."""
@@ -45,8 +45,8 @@ Function = Callable[..., None]
 
 _OPTIONS = {"nogil": True, "error_model": "numpy"}
 
-compiled = numba.njit(**_OPTIONS)
-"""Decorates what kernels call: compiled into each kernel that uses it."""
+compiled = numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_OPTIONS)
+"""Decorates what kernels call: compiled into each kernel that uses it, and for nobody else."""
 
 
 def _hash_of_sources() -> str:

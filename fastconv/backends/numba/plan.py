@@ -21,9 +21,10 @@ from .panels import Weights, weights
 
 Strides = tuple[int, ...]
 
-_POINTS = 256
-"""Pixels of a block where channels are in the lanes; enough to make a panel worth loading."""
-_VECTORS = 64
+_POINTS, _COLUMNS = 512, 128
+"""Pixels of a block, and of one of its rows, where channels are in the lanes: enough to make
+a panel worth loading, and several rows, which share the input that their windows cover."""
+_VECTORS, _VECTOR_COLUMNS = 128, 16
 """The same in vectors of pixels, where those are in the lanes."""
 _GATHERED = 256 * 1024
 """Bytes of gathered input that a block should not exceed,"""
@@ -90,10 +91,10 @@ def _even(n: int, most: int) -> int:
 
 def _block(spec: Conv2dSpec, cut: Weights, threads: int, by_tap: bool) -> _Block:
     if cut.channels_in_lanes:
-        columns = _even(spec.OW, _POINTS)
+        columns = _even(spec.OW, _COLUMNS)
         rows = _even(spec.OH, _POINTS // columns)
     else:
-        columns = _even(-(-spec.OW // cut.lanes), _VECTORS) * cut.lanes
+        columns = _even(-(-spec.OW // cut.lanes), _VECTOR_COLUMNS) * cut.lanes
         rows = _even(spec.OH, _VECTORS // (columns // cut.lanes))
     block = _Block(rows, columns, cut.panels)
     while _gathered_bytes(spec, cut, block, by_tap) > _GATHERED:

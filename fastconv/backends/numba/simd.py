@@ -180,6 +180,7 @@ div = elementwise(2, ir.IRBuilder.fdiv)
 fma = elementwise(3, emit_fma)
 sqrt = elementwise(1, lambda builder, a: _call_llvm(builder, "llvm.sqrt", a))
 absolute = elementwise(1, lambda builder, a: _call_llvm(builder, "llvm.fabs", a))
+power = elementwise(2, lambda builder, a, b: _call_llvm(builder, "llvm.pow", a, b))
 copysign = elementwise(
     2, lambda builder, a, b: _call_llvm(builder, "llvm.copysign", a, b), _same
 )
@@ -357,16 +358,17 @@ def store_part(typingctx: Any, address: Any, value: Any, count: Any) -> Any:
 @intrinsic
 def load_every_second(typingctx: Any, address: Any, like: Any) -> Any:
     """Elements 0, 2, 4 … into the lanes; reads none beyond the last one that it needs."""
-    if not isinstance(like, VectorType):
+    if not _is_value(like):
         return None
-    width = like.lanes
 
     def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
         ty = context.get_value_type(like)
-        size = _bytes(ty.element)
+        if not isinstance(like, VectorType):
+            return emit_load(builder, emit_pointer(builder, args[0], ty), ty)
+        width = like.lanes
         low = emit_load(builder, emit_pointer(builder, args[0], ty), ty.element)
         # The second vector starts one element early, so that its odd lanes are wanted.
-        later = builder.add(args[0], INT((width - 1) * size))
+        later = builder.add(args[0], INT((width - 1) * _bytes(ty.element)))
         high = emit_load(builder, emit_pointer(builder, later, ty), ty.element)
         wanted = list(range(0, width, 2)) + list(range(width + 1, 2 * width, 2))
         return builder.shuffle_vector(low, high, _lane_numbers(wanted))

@@ -1,0 +1,280 @@
+"""``pool2d.direct@numba``: one window after the other, of neighbouring cells side by side.
+
+A vector holds the same window of neighbouring channels where those are dense in memory, else
+that of neighbouring columns, else neighbouring cells of one wide window. Whatever is left, such
+as windows at the border and maxima with their indices, is computed number by number.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ...spec import Pool2dSpec
+from . import simd
+from .buffers import address
+from .jit import Kernel, Plan, carray, compiled
+
+Array = npt.NDArray[Any]
+Strides = tuple[int, ...]
+
+_MAX, _SUM, _AVG, _LP = range(4)
+_MODES = {"max": _MAX, "sum": _SUM, "avg": _AVG, "lp": _LP}
+_NUMBERS, _CHANNELS, _COLUMNS = range(3)
+"""What the lanes hold."""
+
+
+def run(
+    spec: Pool2dSpec, x: Array, out: Array, indices: npt.NDArray[np.int64] | None, threads: int
+) -> None:
+    """Write the pooled ``x`` to ``out``, and where each maximum lies to ``indices``."""
+    cut = _cut(spec, x.strides, out.strides, None if indices is None else indices.strides)
+    memory = (address(x), address(out), address(indices), cut.windows_address)
+    _pool(threads, min(threads, cut.tasks), memory, cut.plan)
+
+
+def workspace_bytes(spec: Pool2dSpec, threads: int) -> int:
+    """Nothing."""
+    return 0
+
+
+class _Cut(NamedTuple):
+    tasks: int
+    """Rows of output cells."""
+    plan: Plan
+    windows: npt.NDArray[np.int64]
+    """(first, cells, count) of each output row, then of each output column."""
+    windows_address: int
+
+
+@lru_cache(maxsize=512)
+def _cut(spec: Pool2dSpec, x: Strides, out: Strides, indices: Strides | None) -> _Cut:
+    windows = np.concatenate([
+        np.stack([first, np.maximum(stop - first + step - 1, 0) // step, count], axis=1)
+        for (first, stop, count), step in ((spec.rows(), spec.DH), (spec.columns(), spec.DW))
+    ])
+    columns = windows[spec.OH :]
+    lanes = _lanes(spec, x, out, indices)
+    planes = 1 if lanes == _CHANNELS else spec.C
+    # Windows of whole rows that follow each other in memory are one long row each.
+    joined = (
+        spec.DH == spec.DW == 1 and x[2] == spec.IW * x[3]
+        and bool((columns[:, 0] == 0).all() and (columns[:, 1] == spec.IW).all())
+    )
+    # The columns whose windows lie inside the picture.
+    inside = min(-(-spec.PL // spec.SW), spec.OW)
+    outside = (spec.IW - 1 - (spec.KW - 1) * spec.DW + spec.PL) // spec.SW + 1
+    strides = {
+        f"{name}_{axis}": step
+        for name, steps in (("x", x), ("out", out), ("index", indices or (0, 0, 0, 0)))
+        for axis, step in zip(("image", "channel", "row", "column"), steps, strict=True)
+    }
+    tasks = spec.N * planes * spec.OH
+    plan = Plan(
+        np.dtype(spec.dtype).type(0), tasks=tasks, mode=_MODES[spec.mode], lanes=lanes,
+        planes=planes, C=spec.C, IH=spec.IH, IW=spec.IW, OH=spec.OH, OW=spec.OW, SW=spec.SW,
+        DH=spec.DH, DW=spec.DW, joined=int(joined), inside=inside,
+        outside=max(inside, min(outside, spec.OW)), divisor=spec.divisor_override or 0,
+        norm=float(spec.norm), **strides,
+    )
+    return _Cut(tasks, plan, windows, address(windows))
+
+
+def _lanes(spec: Pool2dSpec, x: Strides, out: Strides, indices: Strides | None) -> int:
+    size = np.dtype(spec.dtype).itemsize
+    if indices is None and spec.C > 1 and x[1] == out[1] == size:
+        return _CHANNELS
+    if indices is None and not spec.adaptive and spec.SW <= 2 and x[3] == out[3] == size:
+        return _COLUMNS
+    return _NUMBERS
+
+
+# ---------------------------------------------------------------- the kernel
+
+
+@Kernel
+def _pool(chunk, chunks, memory, plan):
+    """Row of output cells after row."""
+    x, out, indices, windows = memory[0], memory[1], memory[2], memory[3]
+    q = carray(plan, 1)[0]
+    for task in range(q.tasks * chunk // chunks, q.tasks * (chunk + 1) // chunks):
+        oh, rest = task % q.OH, task // q.OH
+        c, n = rest % q.planes, rest // q.planes
+        source = x + n * q.x_image + c * q.x_channel
+        target = out + n * q.out_image + c * q.out_channel + oh * q.out_row
+        if indices:
+            to = indices + n * q.index_image + c * q.index_channel + oh * q.index_row
+            _row_of_indices(source, target, to, windows, oh, q)
+        elif q.mode == _LP and q.norm != 1.0 and q.norm != 2.0:
+            _row_of_norms(source, target, windows, oh, q)
+        else:
+            _row(source, target, windows, oh, q)
+
+
+@compiled
+def _window(windows, i):
+    """First cell, number of cells and count of a window along one axis."""
+    at = windows + 24 * i
+    return simd.load(at, 0), simd.load(at + 8, 0), simd.load(at + 16, 0)
+
+
+@compiled
+def _row(plane, out, windows, oh, q):
+    """One row of output cells of one plane, or of all channels side by side."""
+    lanes, size = simd.lanes(q.zero), simd.itemsize(q.zero)
+    vector = simd.splat(q.zero)
+    top, high, row_count = _window(windows, oh)
+    ow = 0
+    while ow < q.OW:
+        if q.lanes == _COLUMNS and q.inside <= ow < q.outside and q.outside - q.inside >= lanes:
+            ow = min(ow, q.outside - lanes)  # the last vector overlaps the one before
+        left, wide, column_count = _window(windows, q.OH + ow)
+        at = plane + top * q.x_row + left * q.x_column
+        to = out + ow * q.out_column
+        cells = float(q.divisor if q.divisor else row_count * column_count)
+        tall = high
+        if q.joined:
+            tall, wide = 1, high * wide
+        if q.lanes == _CHANNELS:
+            for c in range(0, q.C, lanes):
+                if c + lanes <= q.C:
+                    v = _reduced(at + c * size, tall, wide, 1, vector, q)
+                    simd.store(to + c * size, _result(v, cells, q))
+                else:
+                    v = _reduced_part(at + c * size, tall, wide, q.C - c, vector, q)
+                    simd.store_part(to + c * size, _result(v, cells, q), q.C - c)
+            ow += 1
+        elif q.lanes == _COLUMNS and q.inside <= ow and ow + lanes <= q.outside:
+            v = _reduced(at, tall, wide, q.SW, vector, q)
+            simd.store(to, _result(v, cells, q))
+            ow += lanes
+        else:
+            if wide >= 2 * lanes and q.DW == 1 and q.x_column == size:
+                total = _reduced_across(at, tall, wide, vector, q)
+            else:
+                total = _reduced(at, tall, wide, 1, q.zero, q)
+            simd.store(to, _result(total, cells, q))
+            ow += 1
+
+
+@compiled
+def _start(like, q):
+    """What changes no result."""
+    return simd.constant(like, -np.inf if q.mode == _MAX else 0.0)
+
+
+@compiled
+def _with(total, v, q):
+    """``total`` and one cell more."""
+    if q.mode == _MAX:
+        return simd.maximum(total, v)
+    if q.mode == _LP:
+        v = simd.absolute(v)
+        if q.norm == 2.0:
+            v = simd.mul(v, v)
+    return simd.add(total, v)
+
+
+@compiled
+def _joined(a, b, q):
+    """Two totals."""
+    return simd.maximum(a, b) if q.mode == _MAX else simd.add(a, b)
+
+
+@compiled
+def _result(total, cells, q):
+    """The pooled value."""
+    if q.mode == _AVG:
+        total = simd.div(total, simd.constant(total, cells))
+    elif q.mode == _LP and q.norm == 2.0:
+        total = simd.sqrt(total)
+    return total
+
+
+@compiled
+def _reduced(at, high, wide, spacing, like, q):
+    """A window row by row, which keeps long sums exact; the lanes lie ``spacing`` apart."""
+    total = _start(like, q)
+    for h in range(high):
+        row = _start(like, q)
+        for w in range(wide):
+            cell = at + h * q.DH * q.x_row + w * q.DW * q.x_column
+            if spacing == 2:
+                row = _with(row, simd.load_every_second(cell, like), q)
+            else:
+                row = _with(row, simd.load(cell, like), q)
+        total = _joined(total, row, q)
+    return total
+
+
+@compiled
+def _reduced_part(at, high, wide, count, like, q):
+    """The same for the first ``count`` lanes."""
+    total = _start(like, q)
+    for h in range(high):
+        row = _start(like, q)
+        for w in range(wide):
+            cell = at + h * q.DH * q.x_row + w * q.DW * q.x_column
+            row = _with(row, simd.load_part(cell, count, like), q)
+        total = _joined(total, row, q)
+    return total
+
+
+@compiled
+def _reduced_across(at, high, wide, like, q):
+    """One window whose rows are dense: a vector of neighbouring cells at a time."""
+    lanes, size = simd.lanes(like), simd.itemsize(like)
+    start = _start(like, q)
+    total = start
+    for h in range(high):
+        row = at + h * q.DH * q.x_row
+        w = 0
+        while w + lanes <= wide:
+            total = _with(total, simd.load(row + w * size, like), q)
+            w += lanes
+        if w < wide:
+            total = _with(total, simd.load_part(row + w * size, wide - w, start), q)
+    result = simd.lane(total, 0)
+    for i in range(1, lanes):
+        result = _joined(result, simd.lane(total, i), q)
+    return result
+
+
+@compiled
+def _row_of_indices(plane, out, indices, windows, oh, q):
+    """Maxima and where they lie: the first of equal ones, the last NaN."""
+    top, high, _ = _window(windows, oh)
+    for ow in range(q.OW):
+        left, wide, _ = _window(windows, q.OH + ow)
+        best = simd.constant(q.zero, -np.inf)
+        index = min(top, q.IH - 1) * q.IW + min(left, q.IW - 1)
+        for h in range(high):
+            for w in range(wide):
+                ih, iw = top + h * q.DH, left + w * q.DW
+                v = simd.load(plane + ih * q.x_row + iw * q.x_column, q.zero)
+                if v > best or v != v:
+                    best = v
+                    index = ih * q.IW + iw
+        simd.store(out + ow * q.out_column, best)
+        simd.store(indices + ow * q.index_column, index)
+
+
+@compiled
+def _row_of_norms(plane, out, windows, oh, q):
+    """(Σ |cell|^norm)^(1/norm) for a norm that takes powers."""
+    top, high, _ = _window(windows, oh)
+    norm = simd.constant(q.zero, q.norm)
+    root = simd.constant(q.zero, 1.0 / q.norm)
+    for ow in range(q.OW):
+        left, wide, _ = _window(windows, q.OH + ow)
+        total = q.zero
+        for h in range(high):
+            row = q.zero
+            for w in range(wide):
+                cell = plane + (top + h * q.DH) * q.x_row + (left + w * q.DW) * q.x_column
+                row += simd.power(simd.absolute(simd.load(cell, q.zero)), norm)
+            total += row
+        simd.store(out + ow * q.out_column, simd.power(total, root))
