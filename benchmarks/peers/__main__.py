@@ -107,7 +107,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         console.print(f"[yellow]The machine is busy: {busy}. Ratios taken now are doubtful.")
     sides, missing = _present(args)
     for name, reason in missing.items():
-        console.print(f"[yellow]{name} is missing: {reason}")
+        console.print(f"{name} is missing: {reason}", style="yellow", markup=False)
     if not any(side.family == FASTCONV for side in sides):
         console.print("[red]none of fastconv's backends asked for is present")
         return 1
@@ -166,7 +166,7 @@ def _print(
         console.print(pictures_only)
     for outcome in outcomes:
         for name, reason in outcome.failed.items():
-            console.print(f"[red]{outcome.layer}, {name}: {reason}")
+            console.print(f"{outcome.layer}, {name}: {reason}", style="red", markup=False)
 
 
 def _report(
