@@ -78,13 +78,19 @@ def _cut(spec: Pool2dSpec, x: Strides, out: Strides, indices: Strides | None) ->
         planes=planes, C=spec.C, IH=spec.IH, IW=spec.IW, OH=spec.OH, OW=spec.OW, SW=spec.SW,
         DH=spec.DH, DW=spec.DW, joined=int(joined), inside=inside,
         outside=max(inside, min(outside, spec.OW)), divisor=spec.divisor_override or 0,
-        norm=float(spec.norm), **strides,
+        norm=float(spec.norm), powers=int(_takes_powers(spec)), **strides,
     )
     return _Cut(tasks, plan, windows, address(windows))
 
 
+def _takes_powers(spec: Pool2dSpec) -> bool:
+    return spec.mode == "lp" and spec.norm not in (1.0, 2.0)
+
+
 def _lanes(spec: Pool2dSpec, x: Strides, out: Strides, indices: Strides | None) -> int:
     size = np.dtype(spec.dtype).itemsize
+    if _takes_powers(spec):
+        return _NUMBERS
     if indices is None and spec.C > 1 and x[1] == out[1] == size:
         return _CHANNELS
     if indices is None and not spec.adaptive and spec.SW <= 2 and x[3] == out[3] == size:
@@ -108,7 +114,7 @@ def _pool(chunk, chunks, memory, plan):
         if indices:
             to = indices + n * q.index_image + c * q.index_channel + oh * q.index_row
             _row_of_indices(source, target, to, windows, oh, q)
-        elif q.mode == _LP and q.norm != 1.0 and q.norm != 2.0:
+        elif q.powers:
             _row_of_norms(source, target, windows, oh, q)
         else:
             _row(source, target, windows, oh, q)
