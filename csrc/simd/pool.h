@@ -177,7 +177,8 @@ INLINE void store_every(ptrdiff_t step, real *p, ptrdiff_t n, vec v)
         vstore_n(p, n, v);
 }
 
-/* Partial sums take whole rows of the window, or pieces of LEVEL cells of one row. */
+/* Partial sums take whole rows of the window, or pieces of LEVEL cells of one row; LEVEL of
+ * them make a sum, and those the total. One long chain would lose precision. */
 INLINE ptrdiff_t rows_together(ptrdiff_t rows, ptrdiff_t taps)
 {
     if (rows * taps <= LEVEL)
@@ -189,21 +190,28 @@ INLINE void reduce_vector(const int op, const ptrdiff_t stride, const Run *run, 
 {
     const ptrdiff_t n = least(run->n - e, VL);
     const ptrdiff_t together = rows_together(run->rows, run->taps);
-    vec sum = vsplat(start_of(op));
+    const vec start = vsplat(start_of(op));
+    vec sum = start, total = start;
+    ptrdiff_t joined = 0;
     for (ptrdiff_t i = 0; i < run->rows; i += together)
         for (ptrdiff_t j = 0; j < run->taps; j += LEVEL) {
             const ptrdiff_t rows = least(run->rows - i, together);
             const ptrdiff_t taps = least(run->taps - j, LEVEL);
             const real *x = run->x + e * stride + i * run->row + j * run->tap;
-            vec part = vsplat(start_of(op));
+            vec part = start;
             for (ptrdiff_t r = 0; r < rows; r++)
                 for (ptrdiff_t t = 0; t < taps; t++)
                     part = vtake(op, run->norm, part,
                                  load_every(stride, x + r * run->row + t * run->tap, n));
             sum = vtake(joining(op), 0, sum, part);
+            if (++joined % LEVEL == 0) {
+                total = vtake(joining(op), 0, total, sum);
+                sum = start;
+            }
         }
+    total = vtake(joining(op), 0, total, sum);
     store_every(run->out_step, run->out + e * run->out_step, n,
-                vfinish(run->finish, run->value, sum));
+                vfinish(run->finish, run->value, total));
 }
 
 /* Four vectors of neighbours. */
@@ -213,6 +221,8 @@ INLINE void reduce_four(const int op, const Run *run, ptrdiff_t e)
     const double norm = run->norm;
     const vec start = vsplat(start_of(op));
     vec sum0 = start, sum1 = start, sum2 = start, sum3 = start;
+    vec total0 = start, total1 = start, total2 = start, total3 = start;
+    ptrdiff_t joined = 0;
     for (ptrdiff_t i = 0; i < run->rows; i += together)
         for (ptrdiff_t j = 0; j < run->taps; j += LEVEL) {
             const ptrdiff_t rows = least(run->rows - i, together);
@@ -232,13 +242,24 @@ INLINE void reduce_four(const int op, const Run *run, ptrdiff_t e)
             sum1 = vtake(joining(op), 0, sum1, part1);
             sum2 = vtake(joining(op), 0, sum2, part2);
             sum3 = vtake(joining(op), 0, sum3, part3);
+            if (++joined % LEVEL == 0) {
+                total0 = vtake(joining(op), 0, total0, sum0);
+                total1 = vtake(joining(op), 0, total1, sum1);
+                total2 = vtake(joining(op), 0, total2, sum2);
+                total3 = vtake(joining(op), 0, total3, sum3);
+                sum0 = sum1 = sum2 = sum3 = start;
+            }
         }
+    total0 = vtake(joining(op), 0, total0, sum0);
+    total1 = vtake(joining(op), 0, total1, sum1);
+    total2 = vtake(joining(op), 0, total2, sum2);
+    total3 = vtake(joining(op), 0, total3, sum3);
     const ptrdiff_t step = run->out_step;
     real *out = run->out + e * step;
-    store_every(step, out, VL, vfinish(run->finish, run->value, sum0));
-    store_every(step, out + VL * step, VL, vfinish(run->finish, run->value, sum1));
-    store_every(step, out + 2 * VL * step, VL, vfinish(run->finish, run->value, sum2));
-    store_every(step, out + 3 * VL * step, VL, vfinish(run->finish, run->value, sum3));
+    store_every(step, out, VL, vfinish(run->finish, run->value, total0));
+    store_every(step, out + VL * step, VL, vfinish(run->finish, run->value, total1));
+    store_every(step, out + 2 * VL * step, VL, vfinish(run->finish, run->value, total2));
+    store_every(step, out + 3 * VL * step, VL, vfinish(run->finish, run->value, total3));
 }
 
 /* The next `cells` cells of every row, taken together. */
