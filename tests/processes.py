@@ -14,9 +14,12 @@ OWN = ("FASTCONV_", "OMP_NUM_THREADS")
 def python(
     code: str, *arguments: str, timeout: float = 120, **environment: str
 ) -> CompletedProcess[str]:
-    """Run ``code`` with only those fastconv variables that are given; a failure is an error."""
+    """Run ``code`` with only those fastconv variables that are given; a failure is an error.
+
+    ``-P`` keeps the current folder out of the path: the installed package is what is tested.
+    """
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(OWN)}
-    command = [sys.executable, "-c", textwrap.dedent(code), *arguments]
+    command = [sys.executable, "-P", "-c", textwrap.dedent(code), *arguments]
     with Popen(command, stdout=PIPE, stderr=PIPE, text=True, env={**inherited, **environment},
                start_new_session=True) as process:
         try:

@@ -30,7 +30,7 @@ def test_kernels_on(name: str) -> None:
     if name not in isa.supported():
         pytest.skip(f"this CPU does not have {name}")
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", "--no-header", "-p", "no:cacheprovider",
+        [sys.executable, "-P", "-m", "pytest", "-q", "-x", "--no-header", "-p", "no:cacheprovider",
          "-k", SELECTION, str(Path(__file__).with_name("test_kernels.py"))],
         env={**os.environ, "FASTCONV_ISA": name}, capture_output=True, text=True, timeout=600,
         check=False, cwd=Path(__file__).parent.parent,
