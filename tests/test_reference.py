@@ -363,6 +363,7 @@ class TestAgainstTorch:
             close(fc.conv2d(x, w, bias, backend=backend, **given), wanted.numpy())
 
     @both
+    @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
     def test_conv2d_same(self, backend: str) -> None:
         x = normal(1, 3, 9, 10)
         for kernel, dilation in product(((3, 3), (2, 4), (5, 1)), (1, 2)):
