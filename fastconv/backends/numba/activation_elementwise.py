@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from math import prod
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from .buffers import address
 from .jit import Kernel, Plan, carray, compiled
 
 Array = npt.NDArray[Any]
+Strides = tuple[int, ...]
 
 _PIECE = 1 << 14
 """Elements of a row that one task computes."""
@@ -22,15 +23,9 @@ _PIECE = 1 << 14
 
 def run(spec: ActivationSpec, x: Array, out: Array, threads: int) -> None:
     """Write f(x) to ``out``, which may be ``x``."""
-    axes = _axes(x, out)
-    tasks = prod(axis[0] for axis in axes[1:]) * -(-axes[0][0] // _PIECE)
-    table = np.array(axes, np.int64)
-    plan = Plan(
-        out.dtype.type(0), tasks=tasks, axes=len(axes), activation=CODES[spec.name],
-        slope=float(spec.slope),
-    )
-    memory = (address(x), address(out), address(table))
-    _elementwise(threads, min(threads, tasks), memory, plan)
+    cut = _cut(spec.name, float(spec.slope), out.dtype, out.shape, x.strides, out.strides)
+    memory = (address(x), address(out), cut.axes_address)
+    _elementwise(threads, min(threads, cut.tasks), memory, cut.plan)
 
 
 def workspace_bytes(spec: ActivationSpec, threads: int) -> int:
@@ -38,16 +33,33 @@ def workspace_bytes(spec: ActivationSpec, threads: int) -> int:
     return 0
 
 
-def _axes(x: Array, out: Array) -> list[tuple[int, int, int]]:
-    """(size, step in x, step in out) of as few axes as describe both, the densest first."""
-    if x.flags.c_contiguous and out.flags.c_contiguous:
-        return [(x.size, x.itemsize, x.itemsize)]
-    steps = [
-        axis for axis in zip(x.shape, x.strides, out.strides, strict=True) if axis[0] > 1
-    ] or [(1, 0, 0)]
-    steps.sort(key=lambda axis: (abs(axis[2]), abs(axis[1])))
-    merged = [steps[0]]
-    for size, x_step, out_step in steps[1:]:
+class _Cut(NamedTuple):
+    tasks: int
+    """Pieces of rows."""
+    plan: Plan
+    axes: npt.NDArray[np.int64]
+    """(size, step in x, step in out) of each axis, the densest first."""
+    axes_address: int
+
+
+@lru_cache(maxsize=512)
+def _cut(
+    name: str, slope: float, dtype: np.dtype[Any], shape: Strides, x: Strides, out: Strides
+) -> _Cut:
+    axes = np.array(_merged(shape, x, out), np.int64)
+    tasks = int(axes[1:, 0].prod()) * -(-int(axes[0, 0]) // _PIECE)
+    plan = Plan(
+        dtype.type(0), tasks=tasks, axes=len(axes), activation=CODES[name], slope=slope
+    )
+    return _Cut(tasks, plan, axes, address(axes))
+
+
+def _merged(shape: Strides, x: Strides, out: Strides) -> list[tuple[int, int, int]]:
+    """As few axes as describe both arrays."""
+    axes = [axis for axis in zip(shape, x, out, strict=True) if axis[0] != 1] or [(1, 0, 0)]
+    axes.sort(key=lambda axis: (abs(axis[2]), abs(axis[1])))
+    merged = [axes[0]]
+    for size, x_step, out_step in axes[1:]:
         inner, x_inner, out_inner = merged[-1]
         if (x_step, out_step) == (inner * x_inner, inner * out_inner):
             merged[-1] = (inner * size, x_inner, out_inner)

@@ -19,7 +19,7 @@ from .epilogue import finish
 from .gather import gather
 from .gemm_tile import SPARE_POINTS, multiply, sweep
 from .jit import Kernel, carray, compiled
-from .panels import Weights, panel_bounds, panel_start, weights
+from .panels import Weights, panel_bounds, panel_start, weights_of
 from .plan import make_cut
 
 Array = npt.NDArray[Any]
@@ -34,17 +34,18 @@ def convolve(
     scratch = buffer(cut.scratch)
     memory = (
         address(x), packed.address, address(bias), address(out), scratch.address,
-        *_sweeps(weights(spec)),
+        *_sweeps(weights_of(spec)),
     )
     _convolve(threads, cut.chunks, memory, cut.plan)
 
 
 @cache
-def _sweeps(cut: Weights) -> tuple[int, ...]:
+def _sweeps(weights: Weights) -> tuple[int, ...]:
     """What multiplies the widest panels, and those that are one unit narrower, if any are."""
-    narrow = cut.widest - (cut.units % cut.panels > 0)
+    narrow = weights.widest - (weights.units % weights.panels > 0)
     return tuple(
-        sweep(width, cut.channels_in_lanes, cut.dtype).address for width in (cut.widest, narrow)
+        sweep(width, weights.channels_in_lanes, weights.dtype).address
+        for width in (weights.widest, narrow)
     )
 
 

@@ -88,9 +88,7 @@ class Plan:
         self.dtype = _record_type(
             zero.dtype, tuple((name, type(value) is float) for name, value in fields.items())
         )
-        self.record = np.zeros(1, self.dtype)
-        for name, value in fields.items():
-            self.record[name] = value
+        self.record = np.array([(*fields.values(), zero)], self.dtype)
         self.address = address(self.record)
 
 
@@ -98,6 +96,12 @@ class Plan:
 def _record_type(zero: np.dtype[Any], fields: tuple[tuple[str, bool], ...]) -> np.dtype[Any]:
     columns = [(name, np.float64 if is_float else np.int64) for name, is_float in fields]
     return np.dtype([*columns, ("zero", zero)], align=True)
+
+
+def strides(array: str, steps: tuple[int, ...]) -> dict[str, int]:
+    """The strides of a 4-D array as fields of a plan."""
+    names = (f"{array}_{axis}" for axis in ("image", "channel", "row", "column"))
+    return dict(zip(names, steps, strict=True))
 
 
 class Kernel:
@@ -161,7 +165,7 @@ def _launch(
     threads: int, code: int, chunks: int, memory: npt.NDArray[np.int64], plan: int
 ) -> None:
     threads = min(threads, chunks, numba.config.NUMBA_NUM_THREADS)
-    if threads == 1 or (_forked and _layer() == "omp"):
+    if threads <= 1 or (_forked and _layer() == "omp"):
         _launcher(False)(code, chunks, memory, plan)
         return
     run = _launcher(True)

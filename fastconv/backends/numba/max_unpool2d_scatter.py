@@ -5,6 +5,7 @@ A plane is one task: of several values with one index the last in row-major orde
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -13,32 +14,33 @@ import numpy.typing as npt
 from ...spec import UnpoolSpec
 from . import simd
 from .buffers import address
-from .jit import Kernel, Plan, carray
+from .jit import Kernel, Plan, carray, strides
 
 Array = npt.NDArray[Any]
+Strides = tuple[int, ...]
 
 
 def run(
     spec: UnpoolSpec, x: Array, indices: npt.NDArray[np.int64], out: Array, threads: int
 ) -> None:
     """Write all of ``out``."""
-    strides = {
-        f"{name}_{axis}": step
-        for name, array in (("x", x), ("index", indices), ("out", out))
-        for axis, step in zip(("image", "channel", "row", "column"), array.strides, strict=True)
-    }
-    planes = spec.N * spec.C
-    plan = Plan(
-        out.dtype.type(0), planes=planes, C=spec.C, IH=spec.IH, IW=spec.IW, OH=spec.OH,
-        OW=spec.OW, **strides,
-    )
+    plan = _plan(spec, x.strides, indices.strides, out.strides)
     memory = (address(x), address(indices), address(out))
-    _scatter(threads, min(threads, planes), memory, plan)
+    _scatter(threads, min(threads, spec.N * spec.C), memory, plan)
 
 
 def workspace_bytes(spec: UnpoolSpec, threads: int) -> int:
     """Nothing."""
     return 0
+
+
+@lru_cache(maxsize=512)
+def _plan(spec: UnpoolSpec, x: Strides, index: Strides, out: Strides) -> Plan:
+    return Plan(
+        np.dtype(spec.dtype).type(0), planes=spec.N * spec.C, C=spec.C, IH=spec.IH, IW=spec.IW,
+        OH=spec.OH, OW=spec.OW, **strides("x", x), **strides("index", index),
+        **strides("out", out),
+    )
 
 
 @Kernel

@@ -78,7 +78,7 @@ class Weights(NamedTuple):
         return channels * self.ICG * self.KH * self.KW * self.dtype.itemsize
 
 
-def weights(spec: Conv2dSpec) -> Weights:
+def weights_of(spec: Conv2dSpec) -> Weights:
     """The cut for a convolution; it knows nothing of the picture."""
     return _weights(spec.OC // spec.G, spec.IC // spec.G, spec.KH, spec.KW, spec.G, spec.dtype)
 
@@ -99,18 +99,20 @@ def _weights(ocg: int, icg: int, kh: int, kw: int, g: int, dtype: str) -> Weight
 
 def pack(spec: Conv2dSpec, w: npt.NDArray[Any], threads: int) -> Buffer:
     """The panels of ``w``."""
-    cut = weights(spec)
-    packed = buffer(cut.nbytes)
-    steps = w.strides
-    taps = cut.KH * cut.KW
-    dense = steps[1:] == tuple(cut.dtype.itemsize * n for n in (taps, cut.KW, 1))
-    plan = Plan(
-        cut.zero, w_oc=steps[0], w_ic=steps[1], w_kh=steps[2], w_kw=steps[3], dense=int(dense),
-        **cut.numbers,
-    )
-    tasks = cut.G * cut.chunks * cut.panels
-    _pack(threads, min(threads, tasks), (address(w), packed.address), plan)
+    weights = weights_of(spec)
+    packed = buffer(weights.nbytes)
+    tasks = weights.G * weights.chunks * weights.panels
+    memory = (address(w), packed.address)
+    _pack(threads, min(threads, tasks), memory, _plan(weights, w.strides))
     return packed
+
+
+@lru_cache(maxsize=512)
+def _plan(weights: Weights, strides: tuple[int, ...]) -> Plan:
+    taps = weights.KH * weights.KW
+    dense = tuple(weights.size * n for n in (taps, weights.KW, 1))
+    steps = dict(zip(("w_oc", "w_ic", "w_kh", "w_kw"), strides, strict=True))
+    return Plan(weights.zero, dense=int(strides[1:] == dense), **steps, **weights.numbers)
 
 
 @Kernel

@@ -16,8 +16,8 @@ from .activations import CODES
 from .buffers import LINE, whole_lines
 from .gather import Axis, axis
 from .gemm_tile import SPARE_POINTS
-from .jit import Plan
-from .panels import Weights, weights
+from .jit import Plan, strides
+from .panels import Weights, weights_of
 
 Strides = tuple[int, ...]
 
@@ -60,25 +60,20 @@ def make_cut(
     spec: Conv2dSpec, x_strides: Strides, out_strides: Strides, threads: int, by_tap: bool
 ) -> Cut:
     """The cut for up to ``threads`` threads; ``by_tap`` as :func:`.gather.axis` has it."""
-    cut = weights(spec)
-    block = _block(spec, cut, threads, by_tap)
+    weights = weights_of(spec)
+    block = _block(spec, weights, threads, by_tap)
     fields = {
         name: getattr(spec, name)
         for name in ("N", "IH", "IW", "OH", "OW", "SH", "SW", "DH", "DW", "PT", "PL")
     }
-    fields.update(cut.numbers, widest=cut.widest, activation=CODES[spec.activation])
-    fields.update(_strides("x", x_strides))
-    fields.update(_strides("out", out_strides))
-    fields.update(_tasks(spec, cut, block))
-    fields.update(_sources(spec, cut, block, x_strides, by_tap))
-    fields.update(_scratch(spec, cut, block, fields))
+    fields.update(weights.numbers, widest=weights.widest, activation=CODES[spec.activation])
+    fields.update(strides("x", x_strides))
+    fields.update(strides("out", out_strides))
+    fields.update(_tasks(spec, weights, block))
+    fields.update(_sources(spec, weights, block, x_strides, by_tap))
+    fields.update(_scratch(spec, weights, block, fields))
     chunks = min(threads, fields["tasks"])
-    return Cut(chunks, chunks * fields["share"], Plan(cut.zero, slope=LEAKY_SLOPE, **fields))
-
-
-def _strides(array: str, strides: Strides) -> dict[str, int]:
-    names = (f"{array}_{axis}" for axis in ("image", "channel", "row", "column"))
-    return dict(zip(names, strides, strict=True))
+    return Cut(chunks, chunks * fields["share"], Plan(weights.zero, slope=LEAKY_SLOPE, **fields))
 
 
 # ---------------------------------------------------------------- blocks
@@ -89,48 +84,50 @@ def _even(n: int, most: int) -> int:
     return -(-n // -(-n // max(1, most)))
 
 
-def _block(spec: Conv2dSpec, cut: Weights, threads: int, by_tap: bool) -> _Block:
-    if cut.channels_in_lanes:
+def _block(spec: Conv2dSpec, weights: Weights, threads: int, by_tap: bool) -> _Block:
+    if weights.channels_in_lanes:
         columns = _even(spec.OW, _COLUMNS)
         rows = _even(spec.OH, _POINTS // columns)
     else:
-        columns = _even(-(-spec.OW // cut.lanes), _VECTOR_COLUMNS) * cut.lanes
-        rows = _even(spec.OH, _VECTORS // (columns // cut.lanes))
-    block = _Block(rows, columns, cut.panels)
-    while _gathered_bytes(spec, cut, block, by_tap) > _GATHERED:
-        smaller = _fewer_pixels(spec, cut, block)
+        columns = _even(-(-spec.OW // weights.lanes), _VECTOR_COLUMNS) * weights.lanes
+        rows = _even(spec.OH, _VECTORS // (columns // weights.lanes))
+    block = _Block(rows, columns, weights.panels)
+    while _gathered_bytes(spec, weights, block, by_tap) > _GATHERED:
+        smaller = _fewer_pixels(spec, weights, block)
         if smaller == block:
             break
         block = smaller
     block = block._replace(
-        panels=_even(cut.panels, _SUMS // (_points(cut, block) * cut.widest * cut.vector))
+        panels=_even(
+            weights.panels, _SUMS // (_points(weights, block) * weights.widest * weights.vector)
+        )
     )
-    while threads > 1 and _tasks(spec, cut, block)["tasks"] < threads * _BLOCKS_PER_THREAD:
+    while threads > 1 and _tasks(spec, weights, block)["tasks"] < threads * _BLOCKS_PER_THREAD:
         if block.panels > 1:
-            block = block._replace(panels=_even(cut.panels, block.panels // 2))
-        elif _points(cut, block) >= 2 * _FEWEST_POINTS and block.rows > 1:
+            block = block._replace(panels=_even(weights.panels, block.panels // 2))
+        elif _points(weights, block) >= 2 * _FEWEST_POINTS and block.rows > 1:
             block = block._replace(rows=_even(spec.OH, block.rows // 2))
         else:
             break
     return block
 
 
-def _fewer_pixels(spec: Conv2dSpec, cut: Weights, block: _Block) -> _Block:
+def _fewer_pixels(spec: Conv2dSpec, weights: Weights, block: _Block) -> _Block:
     """About half the block: the longer side is cut, as that saves more input."""
-    unit = 1 if cut.channels_in_lanes else cut.lanes
+    unit = 1 if weights.channels_in_lanes else weights.lanes
     vectors = block.columns // unit
     if vectors > 1 and (block.columns > block.rows or block.rows == 1):
         return block._replace(columns=_even(-(-spec.OW // unit), vectors // 2) * unit)
     return block._replace(rows=_even(spec.OH, block.rows // 2))
 
 
-def _points(cut: Weights, block: _Block) -> int:
-    return block.rows * (block.columns if cut.channels_in_lanes else block.columns // cut.lanes)
+def _points(weights: Weights, block: _Block) -> int:
+    return block.rows * block.columns // (1 if weights.channels_in_lanes else weights.lanes)
 
 
-def _tasks(spec: Conv2dSpec, cut: Weights, block: _Block) -> dict[str, int]:
+def _tasks(spec: Conv2dSpec, weights: Weights, block: _Block) -> dict[str, int]:
     block_rows, block_columns = -(-spec.OH // block.rows), -(-spec.OW // block.columns)
-    panel_groups = -(-cut.panels // block.panels)
+    panel_groups = -(-weights.panels // block.panels)
     return {
         "rows": block.rows, "columns": block.columns, "block_rows": block_rows,
         "block_columns": block_columns, "panel_group": block.panels,
@@ -141,45 +138,45 @@ def _tasks(spec: Conv2dSpec, cut: Weights, block: _Block) -> dict[str, int]:
 # ---------------------------------------------------------------- where the input is read
 
 
-def _axes(spec: Conv2dSpec, cut: Weights, block: _Block, by_tap: bool) -> tuple[Axis, Axis]:
+def _axes(spec: Conv2dSpec, weights: Weights, block: _Block, by_tap: bool) -> tuple[Axis, Axis]:
     # A vector of pixels is read at once: where windows skip cells, they lie apart by tap.
-    apart = by_tap or (not cut.channels_in_lanes and spec.SW > 1)
+    apart = by_tap or (not weights.channels_in_lanes and spec.SW > 1)
     return (
         axis(block.rows, spec.KH, spec.SH, spec.DH, by_tap),
         axis(block.columns, spec.KW, spec.SW, spec.DW, apart),
     )
 
 
-def _gathered_bytes(spec: Conv2dSpec, cut: Weights, block: _Block, by_tap: bool) -> int:
-    rows, columns = _axes(spec, cut, block, by_tap)
-    return cut.chunk * rows.cells * columns.cells * cut.size
+def _gathered_bytes(spec: Conv2dSpec, weights: Weights, block: _Block, by_tap: bool) -> int:
+    rows, columns = _axes(spec, weights, block, by_tap)
+    return weights.chunk * rows.cells * columns.cells * weights.size
 
 
-def _in_place(spec: Conv2dSpec, cut: Weights, x_strides: Strides, by_tap: bool) -> bool:
+def _in_place(spec: Conv2dSpec, weights: Weights, x_strides: Strides, by_tap: bool) -> bool:
     """Whether tiles can read x itself: no window leaves the picture."""
     return (
-        not by_tap and cut.channels_in_lanes
+        not by_tap and weights.channels_in_lanes
         and spec.PT <= 0 and (spec.OH - 1) * spec.SH - spec.PT + (spec.KH - 1) * spec.DH < spec.IH
         and spec.PL <= 0 and (spec.OW - 1) * spec.SW - spec.PL + (spec.KW - 1) * spec.DW < spec.IW
-        and (x_strides[1] % _PAGE != 0 or cut.ICG == 1)
+        and (x_strides[1] % _PAGE != 0 or weights.ICG == 1)
     )
 
 
 def _sources(
-    spec: Conv2dSpec, cut: Weights, block: _Block, x_strides: Strides, by_tap: bool
+    spec: Conv2dSpec, weights: Weights, block: _Block, x_strides: Strides, by_tap: bool
 ) -> Mapping[str, int]:
     """The buffer of the gathered input, and the steps from pixel to pixel and tap to tap."""
-    size = cut.size
-    rows, columns = _axes(spec, cut, block, by_tap)
-    channels_last = cut.channels_in_lanes and x_strides[1] == size != x_strides[3]
-    column = cut.chunk * size if channels_last else size
+    size = weights.size
+    rows, columns = _axes(spec, weights, block, by_tap)
+    channels_last = weights.channels_in_lanes and x_strides[1] == size != x_strides[3]
+    column = weights.chunk * size if channels_last else size
     row = columns.cells * column
     nbytes = whole_lines(rows.cells * row)
     if channels_last:
         channel = size
     else:
         channel = (nbytes // LINE | 1) * LINE  # an odd number: see _PAGE
-        nbytes = cut.chunk * channel
+        nbytes = weights.chunk * channel
     steps = {
         "buffer_channel": channel, "buffer_row": row, "buffer_column": column,
         "channels_last": int(channels_last), "in_place": 0, "gathered": nbytes,
@@ -189,7 +186,7 @@ def _sources(
         **{f"row_{name}": value for name, value in rows._asdict().items()},
         **{f"column_{name}": value for name, value in columns._asdict().items()},
     }
-    if _in_place(spec, cut, x_strides, by_tap):
+    if _in_place(spec, weights, x_strides, by_tap):
         _, channel, row, column = x_strides
         steps.update(
             in_place=1, gathered=0, channel_step=channel, pixel_row=spec.SH * row,
@@ -199,15 +196,15 @@ def _sources(
 
 
 def _scratch(
-    spec: Conv2dSpec, cut: Weights, block: _Block, fields: Mapping[str, int]
+    spec: Conv2dSpec, weights: Weights, block: _Block, fields: Mapping[str, int]
 ) -> Mapping[str, int]:
     """Bytes of each part of a thread's scratch memory, in their order."""
-    points = _points(cut, block) + max(SPARE_POINTS, cut.lanes)
+    points = _points(weights, block) + max(SPARE_POINTS, weights.lanes)
     parts = {
-        "steps_bytes": whole_lines(8 * cut.chunk * spec.KH * spec.KW),
+        "steps_bytes": whole_lines(8 * weights.chunk * spec.KH * spec.KW),
         "offsets_bytes": whole_lines(8 * points),
-        "sums_bytes": block.panels * cut.widest * points * cut.vector,
-        "square_bytes": cut.lanes * cut.vector,
+        "sums_bytes": block.panels * weights.widest * points * weights.vector,
+        "square_bytes": weights.lanes * weights.vector,
     }
     share = sum(parts.values()) + fields["gathered"]
     return {**parts, "points": points, "share": share}
@@ -215,5 +212,5 @@ def _scratch(
 
 def scratch_bytes(spec: Conv2dSpec, threads: int, by_tap: bool) -> int:
     """The most that any strides may take: the input gathered in either order."""
-    orders = ((0, 0, 0, 0), (0, weights(spec).size, 0, 0))
+    orders = ((0, 0, 0, 0), (0, weights_of(spec).size, 0, 0))
     return LINE + max(make_cut(spec, x, orders[0], threads, by_tap).scratch for x in orders)

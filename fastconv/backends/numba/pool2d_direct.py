@@ -16,7 +16,7 @@ import numpy.typing as npt
 from ...spec import Pool2dSpec
 from . import simd
 from .buffers import address
-from .jit import Kernel, Plan, carray, compiled
+from .jit import Kernel, Plan, carray, compiled, strides
 
 Array = npt.NDArray[Any]
 Strides = tuple[int, ...]
@@ -67,18 +67,14 @@ def _cut(spec: Pool2dSpec, x: Strides, out: Strides, indices: Strides | None) ->
     # The columns whose windows lie inside the picture.
     inside = min(-(-spec.PL // spec.SW), spec.OW)
     outside = (spec.IW - 1 - (spec.KW - 1) * spec.DW + spec.PL) // spec.SW + 1
-    strides = {
-        f"{name}_{axis}": step
-        for name, steps in (("x", x), ("out", out), ("index", indices or (0, 0, 0, 0)))
-        for axis, step in zip(("image", "channel", "row", "column"), steps, strict=True)
-    }
     tasks = spec.N * planes * spec.OH
     plan = Plan(
         np.dtype(spec.dtype).type(0), tasks=tasks, mode=_MODES[spec.mode], lanes=lanes,
         planes=planes, C=spec.C, IH=spec.IH, IW=spec.IW, OH=spec.OH, OW=spec.OW, SW=spec.SW,
         DH=spec.DH, DW=spec.DW, joined=int(joined), inside=inside,
         outside=max(inside, min(outside, spec.OW)), divisor=spec.divisor_override or 0,
-        norm=float(spec.norm), powers=int(_takes_powers(spec)), **strides,
+        norm=float(spec.norm), powers=int(_takes_powers(spec)), **strides("x", x),
+        **strides("out", out), **strides("index", indices or (0, 0, 0, 0)),
     )
     return _Cut(tasks, plan, windows, address(windows))
 
