@@ -144,8 +144,8 @@ def expected(case: Case, dtype: str = "float64") -> Result:
     case = case.with_spec(dtype=dtype)
     given = data(case)
     out = np.empty(out_shape(case), dtype)
-    result = Result(out, np.empty(out.shape, np.int64) if _wants_indices(case) else None)
-    _call(import_module(row.module), case, _cast(given, dtype), result, 1)
+    result = Result(out, np.empty(out.shape, np.int64) if wants_indices(case) else None)
+    call(import_module(row.module), case, _cast(given, dtype), result, 1)
     return result
 
 
@@ -162,14 +162,14 @@ def run(row: Kernel, case: Case, dtype: str, order: str = "NCHW", threads: int =
     bias = place_input(given.bias, "NCHW") if given.bias is not None else None
     indices = place_input(given.indices, order) if given.indices is not None else None
     out = place_output(out_shape(case), dtype, order)
-    where = place_output(out_shape(case), np.int64, order) if _wants_indices(case) else None
+    where = place_output(out_shape(case), np.int64, order) if wants_indices(case) else None
 
     inputs = {"x": x, "w": w, "bias": bias, "indices": indices}
     memory_before = {name: p.memory.tobytes() for name, p in inputs.items() if p}
     guards_before = [p.surroundings() for p in (out, where) if p]
     forget = w if row.backend not in KEEPS_WEIGHTS else None
     placed = Data(x.array, w and w.array, bias and bias.array, indices and indices.array)
-    _call(module, case, placed, Result(out.array, where and where.array), threads, forget)
+    call(module, case, placed, Result(out.array, where and where.array), threads, forget)
 
     for name, before in memory_before.items():
         changed = inputs[name] is not forget and inputs[name].memory.tobytes() != before
@@ -179,10 +179,11 @@ def run(row: Kernel, case: Case, dtype: str, order: str = "NCHW", threads: int =
     return Result(out.array, where and where.array)
 
 
-def _call(
+def call(
     module: ModuleType, case: Case, given: Data, result: Result, threads: int,
     forget: Placed | None = None,
 ) -> None:
+    """Pack and run as the contract says; ``forget`` is overwritten once it has been packed."""
     spec = case.spec
     if isinstance(spec, Conv2dSpec):
         packed = module.pack(spec, given.w, threads)
@@ -208,7 +209,8 @@ def _cast(given: Data, dtype: str) -> Data:
     return Data(x, cast(given.w), cast(given.bias), given.indices)
 
 
-def _wants_indices(case: Case) -> bool:
+def wants_indices(case: Case) -> bool:
+    """Whether the kernel also says where each maximum was."""
     return isinstance(case.spec, Pool2dSpec) and case.spec.return_indices
 
 
