@@ -27,7 +27,9 @@ X86_64 = sysconfig.get_platform().endswith(("x86_64", "amd64"))
 
 # NaN, infinities and signed zeros keep their meaning: no -ffast-math. What is relaxed here
 # (errno, floating-point traps, contraction to fused multiply-add) changes none of them.
-C_FLAGS = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden"]
+C_FLAGS = [
+    "-O3", "-g" if DEBUG else "-g0", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden",
+]
 KERNEL_FLAGS = [*C_FLAGS, "-std=gnu11", "-ffp-contract=fast", "-fPIC"]
 ISA_FLAGS = {"baseline": []}
 if X86_64:

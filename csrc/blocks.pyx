@@ -2,9 +2,9 @@
 
 A block is a rectangle of output pixels of one image and some output channels: those of one
 group, or several whole groups where these are small. Its pixels are gathered
-(``csrc/simd/gather.h``) for some input channels at a time, or read in place, and multiplied; the
-sums wait in scratch memory until the last input channel. Blocks are what threads share out: one is computed by one
-thread, in the same order of terms whatever its size.
+(``csrc/simd/gather.h``) for some input channels at a time, or read in place, and multiplied
+(``csrc/simd/product.h``); the sums wait until the last input channel. Blocks are what threads
+share out: one is computed by one thread, in the same order of terms whatever its size.
 """
 
 cimport numpy as cnp
@@ -141,8 +141,10 @@ cdef struct Cutting:
     bint group_panels  # a block spans several groups, each of one narrow panel
     Py_ssize_t N, G    # G is 1 then
     Py_ssize_t row_blocks, col_blocks, channel_blocks  # of one image and group
-    Py_ssize_t panels  # of a group
-    Py_ssize_t terms   # gathered at a time
+    Py_ssize_t panels            # of a group
+    Py_ssize_t ics, terms        # gathered at a time
+    Py_ssize_t reach_h, reach_w  # rows and columns of planes beyond one for each output pixel
+    Py_ssize_t row_bytes         # gathered for one row of output and one input channel
     Py_ssize_t tasks
     Py_ssize_t pixel_bytes, sums_bytes, offset_bytes, bias_bytes
 
@@ -175,93 +177,107 @@ cdef Cutting cut(Algorithm algorithm, spec, int threads):
     cdef Geometry g = geometry_of(spec)
     cdef Cutting c
     cdef bint channels_last = spec.layout == "NHWC"
-    cdef Py_ssize_t size = table.itemsize, width = panel_width(table, g.OC)
-    cdef Py_ssize_t taps = g.KH * g.KW, all_terms = g.IC * taps
-    cdef Py_ssize_t reach_h = (g.KH - 1) * g.DH // g.SH, reach_w = (g.KW - 1) * g.DW // g.SW
-    cdef Py_ssize_t cols, rows, wanted, row_bytes, plane, planes, ics, per_block, lanes
-
+    cdef Py_ssize_t size = table.itemsize, width = panel_width(table, g.OC), cols
     c.N, c.G, c.panels = spec.N, spec.G, ceil_div(g.OC, width)
-    if algorithm == IM2COL:
-        reach_h = reach_w = 0
+    c.group_panels = False
+    c.reach_h = (g.KH - 1) * g.DH // g.SH if algorithm == DIRECT else 0
+    c.reach_w = (g.KW - 1) * g.DW // g.SW if algorithm == DIRECT else 0
     c.col_blocks = ceil_div(g.OW, WIDEST_BLOCK if algorithm == DIRECT else PIXELS)
     cols = ceil_div(g.OW, c.col_blocks)
-    c.pixel_vectors = prefers_pixels(table, &g, reach_w, channels_last)
-    lanes = cols + reach_w if c.pixel_vectors else cols  # of a row
-
-    # What one row of output pixels needs of one input channel.
+    c.pixel_vectors = prefers_pixels(table, &g, c.reach_w, channels_last)
+    c.gathering.cols = cols
     c.gathering.slots_h = min(g.KH, g.SH // gcd(g.SH, g.DH))
     c.gathering.slots_w = min(g.KW, g.SW // gcd(g.SW, g.DW))
     if algorithm == IM2COL:
         c.order = COLUMNS
-        row_bytes = taps * cols * size
+        c.row_bytes = g.KH * g.KW * cols * size
     elif channels_last and not c.pixel_vectors:
         c.order = PIXEL_BY_PIXEL
-        row_bytes = g.SH * ((cols - 1) * g.SW + (g.KW - 1) * g.DW + 1) * size
+        c.row_bytes = g.SH * ((cols - 1) * g.SW + (g.KW - 1) * g.DW + 1) * size
     else:
         c.order = PLANES
-        row_bytes = c.gathering.slots_h * c.gathering.slots_w * (cols + reach_w) * size
+        c.row_bytes = c.gathering.slots_h * c.gathering.slots_w * (cols + c.reach_w) * size
+    cut_channels_and_rows(&c, &g, table, channels_last)
+    share_out(&c, &g, threads)
+    c.tasks = c.N * c.G * c.channel_blocks * c.row_blocks * c.col_blocks
+    size_up(&c, &g, table)
+    return c
 
-    # All input channels at once, or fewer where that would leave room for too few rows. Along
-    # pixels every strip of vectors meets all weights again: they should stay in the cache too.
-    # Small groups share a block instead.
-    per_block = ceil_div(c.panels, ceil_div(c.panels, max(MOST_CHANNELS // width, 1)))
-    wanted = min(g.OH, ceil_div(PIXELS, cols))
-    ics = planes = g.IC
-    c.group_panels = c.G > 1 and width < table.panel and fitting(ics, row_bytes) >= wanted + reach_h
-    if c.group_panels:
-        c.G, c.panels = 1, c.G
+
+cdef void cut_channels_and_rows(
+    Cutting* c, const Geometry* g, const Kernels* table, bint channels_last,
+) noexcept:
+    """All input channels at once, or fewer where they would leave room for too few rows. Along
+    pixels every strip of vectors meets all weights again, which should stay in the cache too.
+    Small groups share a block instead."""
+    cdef Py_ssize_t size = table.itemsize, width = panel_width(table, g.OC), taps = g.KH * g.KW
+    cdef Py_ssize_t cols = c.gathering.cols, wanted = min(g.OH, ceil_div(PIXELS, cols))
+    cdef Py_ssize_t rows, per_block, together = 1
+    c.ics = g.IC
+    if c.G > 1 and width < table.panel and fitting(g.IC, c.row_bytes) >= wanted + c.reach_h:
+        c.group_panels, c.G, c.panels = True, 1, c.G
         if channels_last:
-            planes *= min(c.panels, MANY_GROUPS, fitting(ics * (wanted + reach_h), row_bytes))
-        rows = fitting(planes, row_bytes) - reach_h
-        per_block = fitting(ics * (min(g.OH, rows) + reach_h), row_bytes)
+            together = fitting(g.IC * (wanted + c.reach_h), c.row_bytes)
+            together = min(together, c.panels, MANY_GROUPS)
+        rows = min(g.OH, fitting(together * g.IC, c.row_bytes) - c.reach_h)
+        per_block = fitting(g.IC * (rows + c.reach_h), c.row_bytes)
         per_block = max(1, min(per_block, c.panels, MOST_CHANNELS))
     else:
+        per_block = ceil_div(c.panels, ceil_div(c.panels, max(MOST_CHANNELS // width, 1)))
         if c.pixel_vectors and g.OH * g.OW > PIXELS // 4:
-            ics = max(1, min(ics, WEIGHTS // (per_block * width * taps * size)))
-        while ics > 1 and fitting(ics, row_bytes) < wanted + reach_h:
-            ics = ceil_div(ics, 2)
-        rows = fitting(ics, row_bytes) - reach_h
-    c.terms = ics * taps
+            c.ics = max(1, min(c.ics, WEIGHTS // (per_block * width * taps * size)))
+        while c.ics > 1 and fitting(c.ics, c.row_bytes) < wanted + c.reach_h:
+            c.ics = ceil_div(c.ics, 2)
+        rows = fitting(c.ics, c.row_bytes) - c.reach_h
+    c.terms = c.ics * taps
     if c.order == COLUMNS and rows < 1:  # the columns of one channel are too many
         c.terms = max(1, GATHERED // (cols * size))
-    if c.pixel_vectors or c.terms < all_terms:
-        rows = min(rows, SUMS // (lanes * per_block * width * size))
-    else:
-        rows = min(rows, SUMS // (lanes * 4 * table.width * size))
-
-    c.row_blocks = ceil_div(g.OH, max(1, min(rows, g.OH)))
     c.channel_blocks = ceil_div(c.panels, per_block)
-    share_out(&c, &g, cols, threads)
-    rows = ceil_div(g.OH, c.row_blocks)
-    per_block = ceil_div(c.panels, c.channel_blocks)
-    c.tasks = c.N * c.G * c.channel_blocks * c.row_blocks * c.col_blocks
+    rows = max(1, min(rows, g.OH, SUMS // sums_of(c, g, table, 1)))
+    c.row_blocks = ceil_div(g.OH, rows)
 
-    # Distances between planes are odd numbers of cache lines: powers of two would make neighbours
-    # push each other out of the cache.
-    c.gathering.rows, c.gathering.cols = rows, cols
-    c.gathering.step, c.gathering.pitch = 1, cols + reach_w
+
+cdef Py_ssize_t sums_of(
+    const Cutting* c, const Geometry* g, const Kernels* table, Py_ssize_t rows,
+) noexcept:
+    """Bytes of the sums of a block: all of them, or those of one strip along channels."""
+    cdef Py_ssize_t channels = ceil_div(c.panels, c.channel_blocks) * panel_width(table, g.OC)
+    if c.pixel_vectors:
+        return rows * (c.gathering.cols + c.reach_w) * channels * table.itemsize
+    if c.terms == g.IC * g.KH * g.KW:
+        channels = 4 * table.width
+    return rows * c.gathering.cols * channels * table.itemsize
+
+
+cdef void size_up(Cutting* c, const Geometry* g, const Kernels* table) noexcept:
+    """Distances in what is gathered, and the memory that a thread needs. Planes are an odd number
+    of cache lines apart: powers of two would make neighbours push each other out of the cache."""
+    cdef Gathering* to = &c.gathering
+    cdef Py_ssize_t size = table.itemsize, width = panel_width(table, g.OC)
+    cdef Py_ssize_t per_block = ceil_div(c.panels, c.channel_blocks), lines, planes
+    to.rows = ceil_div(g.OH, c.row_blocks)
     if c.order == PIXEL_BY_PIXEL:
-        plane = row_bytes // g.SH * ics
-        planes = (rows - 1) * g.SH + (g.KH - 1) * g.DH + 1
+        lines = ceil_div(c.row_bytes // g.SH * c.ics, LINE) | 1
+        planes = (to.rows - 1) * g.SH + (g.KH - 1) * g.DH + 1
     elif c.order == PLANES:
-        plane = (rows + reach_h) * row_bytes
-        planes = ics * per_block if c.group_panels else ics
+        lines = ceil_div((to.rows + c.reach_h) * c.row_bytes, LINE) | 1
+        planes = c.ics
     else:
-        plane = rows * cols * size
-        planes = c.terms * per_block if c.group_panels else c.terms
-    plane = ceil_div(plane, LINE) | 1
-    c.gathering.plane = plane * LINE // size
+        lines = ceil_div(to.rows * to.cols * size, LINE) | 1
+        planes = c.terms
+    if c.group_panels:
+        planes *= per_block
+    to.plane = lines * LINE // size
+    to.step, to.pitch = 1, to.cols + c.reach_w
     if c.order == PIXEL_BY_PIXEL:
-        c.gathering.step, c.gathering.pitch = g.SW * ics, g.SH * c.gathering.plane
-    c.pixel_bytes = in_lines(planes * plane * LINE + REACH * table.width * size)
-    lanes = rows * lanes + table.width
-    if c.pixel_vectors or c.terms < all_terms:
-        c.sums_bytes = in_lines(lanes * per_block * width * size)
-    else:
-        c.sums_bytes = in_lines(lanes * 4 * table.width * size)
+        to.step, to.pitch = g.SW * c.ics, g.SH * to.plane
+    c.pixel_bytes = in_lines(planes * lines * LINE + REACH * table.width * size)
+    c.sums_bytes = sums_of(c, g, table, to.rows)
+    if c.pixel_vectors:  # the last vector may be partly idle
+        c.sums_bytes += per_block * width * table.width * size
+    c.sums_bytes = in_lines(c.sums_bytes)
     c.offset_bytes = in_lines(c.terms * sizeof(Py_ssize_t))
     c.bias_bytes = in_lines(c.G * c.panels * width * size)
-    return c
 
 
 cdef inline Py_ssize_t fitting(Py_ssize_t n, Py_ssize_t nbytes) noexcept nogil:
@@ -269,7 +285,7 @@ cdef inline Py_ssize_t fitting(Py_ssize_t n, Py_ssize_t nbytes) noexcept nogil:
     return GATHERED // (n * nbytes)
 
 
-cdef void share_out(Cutting* c, const Geometry* g, Py_ssize_t cols, int threads) noexcept:
+cdef void share_out(Cutting* c, const Geometry* g, int threads) noexcept:
     """Where there are few blocks, cut finer until the threads have equal numbers of them:
     rows first, output channels where that would leave too few pixels."""
     cdef Py_ssize_t others, more
@@ -279,7 +295,7 @@ cdef void share_out(Cutting* c, const Geometry* g, Py_ssize_t cols, int threads)
     if others * c.row_blocks >= 4 * threads:
         return
     for more in range(c.row_blocks, min(c.row_blocks + threads, g.OH + 1)):
-        if others * more % threads == 0 and ceil_div(g.OH, more) * cols >= PIXELS // 4:
+        if others * more % threads == 0 and ceil_div(g.OH, more) * c.gathering.cols >= PIXELS // 4:
             c.row_blocks = more
             return
     others = c.N * c.G * c.col_blocks * c.row_blocks
@@ -342,44 +358,42 @@ cdef bint readable_in_place(const Call* call) noexcept:
 
 
 cdef void lay_out(Call* call, Py_ssize_t* offsets) noexcept:
-    """Where the factor of each term lies, seen from an output pixel, and the pixels themselves."""
+    """Where the pixels are, and where the factor of each term lies, seen from an output pixel."""
     cdef const Geometry* g = &call.geometry
     cdef const Cutting* c = &call.cutting
     cdef const Gathering* to = &c.gathering
-    cdef Py_ssize_t ics = max(1, c.terms // (g.KH * g.KW)), slot_rows, plane, k = 0
-    cdef Py_ssize_t ic, kh, kw, slot, tap_h, tap_w
     cdef Py_ssize_t period_h = g.SH // gcd(g.SH, g.DH), period_w = g.SW // gcd(g.SW, g.DW)
+    cdef Py_ssize_t channel = to.plane, tap, term, slot, k, kh, kw
     call.block.step, call.block.pitch = to.step, to.pitch
-    plane = to.plane
     if readable_in_place(call):
         call.gather = NULL
+        channel = g.x_c
         call.block.step, call.block.pitch = g.SW * g.x_w, g.SH * g.x_h
-        plane = g.x_c
-    elif c.order == COLUMNS:
-        call.gather = call.table.gather_columns
-        for k in range(c.terms):
-            offsets[k] = k * plane
-        call.block.panel_pixels = c.terms * plane if c.group_panels else 0
-        return
+    elif c.order == PLANES:
+        call.gather = call.table.gather_planes
     elif c.order == PIXEL_BY_PIXEL:
         call.gather = call.table.gather_pixels
+        channel = 1
     else:
-        call.gather = call.table.gather_planes
-    call.block.panel_pixels = ics * plane if c.group_panels else 0
-    for kh in range(g.KH):
-        for kw in range(g.KW):
-            if call.gather is NULL:
-                k = kh * g.DH * g.x_h + kw * g.DW * g.x_w
-            elif c.order == PIXEL_BY_PIXEL:
-                k = kh * g.DH * plane + kw * g.DW * ics
-            else:
-                slot = kh % period_h * to.slots_w + kw % period_w
-                slot_rows = to.rows + (g.KH - 1) * g.DH // g.SH
-                k = (slot * slot_rows + kh * g.DH // g.SH) * to.pitch + kw * g.DW // g.SW
-            for ic in range(ics):
-                offsets[(ic * g.KH + kh) * g.KW + kw] = k + ic * (
-                    1 if c.order == PIXEL_BY_PIXEL and call.gather is not NULL else plane
-                )
+        call.gather = call.table.gather_columns
+        channel = g.KH * g.KW * to.plane
+    call.block.panel_pixels = c.ics * channel if c.group_panels else 0
+    for tap in range(min(g.KH * g.KW, c.terms)):
+        kh, kw = tap // g.KW, tap % g.KW
+        if call.gather is NULL:
+            k = kh * g.DH * g.x_h + kw * g.DW * g.x_w
+        elif c.order == PLANES:
+            slot = kh % period_h * to.slots_w + kw % period_w
+            k = (slot * (to.rows + c.reach_h) + kh * g.DH // g.SH) * to.pitch + kw * g.DW // g.SW
+        elif c.order == PIXEL_BY_PIXEL:
+            k = kh * g.DH * to.plane + kw * g.DW * c.ics
+        else:
+            k = tap * to.plane
+        term = tap
+        while term < c.terms:
+            offsets[term] = k
+            term += g.KH * g.KW
+            k += channel
 
 
 # ---------------------------------------------------------------- computing

@@ -16,7 +16,7 @@ def pack(spec, w, int threads):
     return pack_weights(spec, w, threads)
 
 
-def run(spec, x, PackedWeights packed, bias, out, int threads):
+def run(spec, x, PackedWeights packed not None, bias, out, int threads):
     """Write the convolution of x into out."""
     run_blocks(DIRECT, spec, x, packed, bias, out, threads)
 

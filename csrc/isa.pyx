@@ -1,8 +1,8 @@
 """The instruction set that this process computes with, and its threads.
 
-The C kernels are compiled once per instruction set; they live in this module alone, and the
-others reach them through ``fastconv.backends.cython.isa`` (cimport). The best set that the CPU has is taken, or the one
-that ``FASTCONV_ISA`` names.
+The C kernels are compiled once per instruction set; they live in this module alone, and the others
+reach them by a ``cimport`` of ``fastconv.backends.cython.isa``. The best set that the CPU has is
+taken, or the one that ``FASTCONV_ISA`` names.
 """
 
 import os

@@ -52,9 +52,10 @@ typedef struct {
     const ptrdiff_t *offsets;
     ptrdiff_t panel_width, panel_size;
     ptrdiff_t step; /* between pixels, where vectors run along channels */
+    ptrdiff_t sums_pitch;
 } TileJob;
 
-/* sums[M][V * VL] lie densely; `bias` starts them, or is NULL where they go on. */
+/* sums[m * sums_pitch + …] for each scalar m; `bias` starts them, or is NULL where they go on. */
 typedef void (*Tile)(const TileJob *job, const real *x, const real *w, const real *bias,
                      real *sums);
 
@@ -62,12 +63,12 @@ INLINE void tile(const int pixel_vectors, const int M, const int V, const TileJo
                  const real *x, const real *w, const real *bias, real *sums)
 {
     vec acc[LARGEST_M][LARGEST_V];
-    const ptrdiff_t step = job->step;
+    const ptrdiff_t step = job->step, pitch = job->sums_pitch;
 #pragma GCC unroll 12
     for (int m = 0; m < M; m++)
 #pragma GCC unroll 8
         for (int v = 0; v < V; v++)
-            acc[m][v] = !bias ? vload(sums + (m * V + v) * VL)
+            acc[m][v] = !bias ? vload(sums + m * pitch + v * VL)
                 : pixel_vectors ? vsplat(bias[m]) : vload(bias + v * VL);
 
     const ptrdiff_t *offsets = job->offsets, *end = offsets + job->terms;
@@ -94,7 +95,7 @@ INLINE void tile(const int pixel_vectors, const int M, const int V, const TileJo
     for (int m = 0; m < M; m++)
 #pragma GCC unroll 8
         for (int v = 0; v < V; v++)
-            vstore(sums + (m * V + v) * VL, acc[m][v]);
+            vstore(sums + m * pitch + v * VL, acc[m][v]);
 }
 
 /* One function per tile that fits; the others are empty and never reached. */

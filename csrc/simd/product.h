@@ -55,10 +55,16 @@ static int is_last(const Block *b)
     return b->first + b->terms == g->IC * g->KH * g->KW;
 }
 
-static void activate_sums(const Block *b, real *sums, ptrdiff_t n)
+/* `rows` runs of n sums each, `pitch` apart. */
+static void activate_sums(const Block *b, real *sums, ptrdiff_t rows, ptrdiff_t pitch, ptrdiff_t n)
 {
-    if (b->activation != ACT_NONE)
-        activate_dense(b->activation, vsplat((real)b->slope), sums, sums, n);
+    if (b->activation == ACT_NONE)
+        return;
+    if (pitch == n)
+        n *= rows, rows = 1;
+    for (ptrdiff_t r = 0; r < rows; r++)
+        activate_dense(b->activation, vsplat((real)b->slope), sums + r * pitch, sums + r * pitch,
+                       n);
 }
 
 /* Vectors along pixels run over all lanes from the first pixel to the last, those between the rows
@@ -119,18 +125,24 @@ static void store_rows(const Block *b, ptrdiff_t strips, ptrdiff_t lanes)
 
 static void product_along_pixels(const Block *b)
 {
+    const Geometry *g = b->geometry;
     const ptrdiff_t lanes = (b->at.rows - 1) * b->pitch + b->at.cols, width = b->panel_width;
     const ptrdiff_t in_panel = least(width, b->channels);
     const int V = widest((int)ceil_div(in_panel, ceil_div(in_panel, TALLEST_ALONG_PIXELS)));
     const ptrdiff_t strips = ceil_div(ceil_div(lanes, VL), V);
-    const int last = is_last(b), rows_are_dense = b->geometry->out_w == 1;
+    const int last = is_last(b), rows_are_dense = g->out_w == 1;
+    /* Sums can wait in `out` itself where no lane lies between rows, and where none is added to
+     * again after the last strip has computed it once more. */
+    const int in_out = rows_are_dense && b->at.rows == 1 && lanes >= V * VL && last && !b->first;
 
     for (ptrdiff_t i = 0; i < strips; i++) {
         const Strip strip = strip_of(i, strips, lanes);
-        real *sums = (real *)b->sums + strip.place * b->channels;
+        real *sums = in_out ? (real *)b->out + strip.lane
+            : (real *)b->sums + strip.place * b->channels;
+        const ptrdiff_t pitch = in_out ? g->out_c : strip.width;
         for (ptrdiff_t k = 0; k < b->terms; k += TERMS) {
-            const TileJob job = {least(TERMS, b->terms - k), b->offsets + k, width,
-                                 b->panel_size, b->step};
+            const TileJob job = {least(TERMS, b->terms - k), b->offsets + k, width, b->panel_size,
+                                 b->step, pitch};
             const real *x = (const real *)b->pixels + strip.lane;
             const real *w = (const real *)b->weights + (b->first + k) * width;
             for (ptrdiff_t panel = 0; panel < b->channels; panel += width) {
@@ -141,18 +153,18 @@ static void product_along_pixels(const Block *b)
                     const ptrdiff_t M = first_of(piece + 1, pieces, n) - c;
                     const real *bias = (const real *)b->bias + panel + c;
                     tiles[1][strip.width / VL][M](&job, x, w + c, b->first + k ? NULL : bias,
-                                                  sums + (panel + c) * strip.width);
+                                                  sums + (panel + c) * pitch);
                 }
                 x += b->panel_pixels;
                 w += b->panel_size;
             }
         }
         if (last)
-            activate_sums(b, sums, b->channels * strip.width);
+            activate_sums(b, sums, b->channels, pitch, strip.width);
         if (last && !rows_are_dense)
             store_strip(b, strip);
     }
-    if (last && rows_are_dense)
+    if (last && rows_are_dense && !in_out)
         store_rows(b, strips, lanes);
 }
 
@@ -167,13 +179,19 @@ static void product_along_channels(const Block *b)
     for (ptrdiff_t i = 0; i < strips; i++) {
         const ptrdiff_t from = first_of(i, strips, panels);
         const ptrdiff_t width = (first_of(i + 1, strips, panels) - from) * PANEL;
+        const ptrdiff_t n = least(width, b->channels - from * PANEL);
         const int V = (int)(width / VL);
         const ptrdiff_t pieces = ceil_div(cols, tallest(V));
-        real *sums = (real *)b->sums + (kept ? from * PANEL * rows * cols : 0);
         const real *bias = (const real *)b->bias + from * PANEL;
+        real *out = (real *)b->out + from * PANEL * g->out_c;
+        /* Sums can wait in `out` itself where a pixel's channels fill the strip's vectors. */
+        const int in_out = g->out_c == 1 && n == width;
+        real *sums = in_out ? out : (real *)b->sums + (kept ? from * PANEL * rows * cols : 0);
+        const ptrdiff_t pitch = in_out ? g->out_w : width;
+        const ptrdiff_t row_pitch = in_out ? g->out_h : cols * width;
         for (ptrdiff_t k = 0; k < b->terms; k += TERMS / 2) {
             const TileJob job = {least(TERMS / 2, b->terms - k), b->offsets + k, PANEL,
-                                 b->panel_size, b->step};
+                                 b->panel_size, b->step, pitch};
             const real *w = (const real *)b->weights + from * b->panel_size
                 + (b->first + k) * PANEL;
             for (ptrdiff_t r = 0; r < rows; r++)
@@ -182,19 +200,18 @@ static void product_along_channels(const Block *b)
                     const ptrdiff_t M = first_of(piece + 1, pieces, cols) - c;
                     const real *x = (const real *)b->pixels + r * b->pitch + c * b->step;
                     tiles[0][V][M](&job, x, w, b->first + k ? NULL : bias,
-                                   sums + (r * cols + c) * width);
+                                   sums + r * row_pitch + c * pitch);
                 }
         }
-        if (!last)
+        for (ptrdiff_t r = 0; r < rows && last; r++)
+            activate_sums(b, sums + r * row_pitch, cols, pitch, width);
+        if (!last || in_out)
             continue;
-        activate_sums(b, sums, rows * cols * width);
-        const ptrdiff_t n = least(width, b->channels - from * PANEL);
-        real *out = (real *)b->out + from * PANEL * g->out_c;
         if (g->out_h == cols * g->out_w) /* one matrix, however many rows */
             move(rows * cols, n, sums, width, 1, out, g->out_w, g->out_c);
         else
             for (ptrdiff_t r = 0; r < rows; r++)
-                move(cols, n, sums + r * cols * width, width, 1, out + r * g->out_h, g->out_w,
+                move(cols, n, sums + r * row_pitch, width, 1, out + r * g->out_h, g->out_w,
                      g->out_c);
     }
 }
