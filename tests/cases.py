@@ -31,8 +31,9 @@ class Case:
     name: str
     spec: Spec
     fill: str = "normal"
-    """``normal`` numbers; ``ties`` (many equal ones); ``nan`` or ``inf`` here and there in x;
-    ``inf_weights``; ``lowest`` (whole windows of −inf); ``wide`` (over several decades)."""
+    """``normal`` numbers; ``positive`` ones, as in a photograph; ``ties`` (many equal ones);
+    ``nan`` or ``inf`` here and there in x; ``inf_weights``; ``lowest`` (whole windows of −inf);
+    ``wide`` (over several decades)."""
     same_along: tuple[int, ...] = ()
     """Axes along which x repeats itself: they get stride 0 in the "strided" memory order."""
     shape: tuple[int, ...] = ()
@@ -45,7 +46,7 @@ class Case:
     @property
     def finite(self) -> bool:
         """Whether all data are finite."""
-        return self.fill in ("normal", "ties", "wide")
+        return self.fill in ("normal", "positive", "ties", "wide")
 
 
 # ---------------------------------------------------------------- exactness
@@ -64,10 +65,11 @@ LONG_SUM = 32
 def tolerance(row: Kernel, dtype: str, case: Case) -> float:
     """The rms error that the row states, relative to the rms of the result.
 
-    The roundings of a sum, term by term, add up like a random walk: the bound grows with the
-    square root of the number of terms (Higham and Mary, "A new approach to probabilistic
-    rounding error analysis", 2019). The judge itself computes in float64, with an error of
-    the same size as the judged, so float64 gets twice the bound.
+    The roundings of a sum of products, term by term, add up like a random walk: the bound
+    grows with the square root of the number of terms (Higham and Mary, "A new approach to
+    probabilistic rounding error analysis", 2019). Pooling sums whole pictures, so it must do
+    better than that. The judge itself computes in float64, with an error of the same size as
+    the judged, so float64 gets twice the bound.
     """
     bound = row.rms_error * (2 * SINGLE_TO_DOUBLE if dtype == "float64" else 1.0)
     return bound * max(1.0, products(case) / LONG_SUM) ** 0.5 if row.direct_sum else bound
@@ -321,6 +323,14 @@ POOL = (
         for mode in ("max", "avg", "sum")
         for c, size in ((3, (7, 7)), (17, (4, 5)), (2, (1, 1)), (1, (30, 67)))
     ),
+    *(
+        Case("pool2d", f"{mode}_photograph_{c}x{h}x{w}",
+             Pool2dSpec.of_adaptive(mode, (1, c, h, w), size), "positive")
+        for mode in ("avg", "sum")
+        for c, h, w, size in ((3, 300, 301, 1), (1, 401, 37, 1), (17, 90, 91, (1, 2)))
+    ),
+    _pool("avg", "photograph_99x99", (1, 3, 120, 130), 99, "positive", {"stride": 10}),
+    _pool("lp", "photograph_60x60", (1, 3, 120, 130), 60, "positive", {"stride": 30}),
 )
 
 # ---------------------------------------------------------------- max_unpool2d
@@ -391,11 +401,9 @@ def cases(op: str) -> tuple[Case, ...]:
 
 
 def products(case: Case) -> int:
-    """How many terms are summed for one value of the result, at most."""
+    """How many products are summed for one value of the result, at most."""
     spec = case.spec
-    if isinstance(spec, Conv2dSpec):
-        channels = (spec.IC if case.op == "conv2d" else spec.OC) // spec.G
-        return channels * spec.KH * spec.KW
-    if isinstance(spec, Pool2dSpec):
-        return spec.IH * spec.IW if spec.adaptive else spec.KH * spec.KW
-    return 1
+    if not isinstance(spec, Conv2dSpec):
+        return 1
+    channels = (spec.IC if case.op == "conv2d" else spec.OC) // spec.G
+    return channels * spec.KH * spec.KW

@@ -94,7 +94,9 @@ def _values(rng: np.random.Generator, shape: tuple[int, ...], case: Case) -> Arr
         x = rng.integers(-3, 4, base).astype(np.float32)
     else:
         x = np.asarray(rng.standard_normal(base), np.float32)
-    if case.fill == "wide":
+    if case.fill == "positive":
+        x = np.asarray(rng.random(base), np.float32)
+    elif case.fill == "wide":
         x = x * np.float32(10) ** np.asarray(rng.uniform(-3, 1.2, base), np.float32)
     elif case.fill == "nan":
         _sprinkle(rng, x, (np.nan,))
