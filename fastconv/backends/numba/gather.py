@@ -46,68 +46,63 @@ def gather(target, source, channels, ih, iw, rows, q):
 
     ``source`` is cell (0, 0) of the first channel; (ih, iw) is the block's first cell.
     """
-    if q.channels_last:
-        _rows(target, source, channels, ih, iw, rows, q)
-    else:
-        for c in range(channels):
-            _rows(
-                target + c * q.buffer_channel, source + c * q.x_channel, 1, ih, iw, rows, q
-            )
+    cells = q.row_group_cells - (q.rows - rows) * q.row_pixel_step
+    step = q.column_cell_step
+    for stretch in range(q.column_groups):
+        w = iw + stretch * q.column_group_step
+        # The first and the last + 1 of the stretch's cells that lie inside the picture.
+        first = min(max(0, -(w // step)), q.column_group_cells)
+        last = min(max(first, -((w - q.IW) // step)), q.column_group_cells)
+        to = target + stretch * q.column_group_cells * q.buffer_column
+        at = source + w * q.x_column
+        if q.channels_last:
+            _rows(to, at, channels, ih, cells, first, last, q)
+        else:
+            for c in range(channels):
+                _rows(
+                    to + c * q.buffer_channel, at + c * q.x_channel, 1, ih, cells, first, last, q
+                )
 
 
 @compiled
-def _rows(target, source, channels, ih, iw, rows, q):
-    """All stretches of one channel, or of all channels side by side."""
-    cells = q.row_group_cells - (q.rows - rows) * q.row_pixel_step
+def _rows(target, source, channels, ih, cells, first, last, q):
+    """One stretch of each row, of one channel or of all channels side by side."""
+    size = simd.itemsize(q.zero)
+    step = q.column_cell_step * q.x_column
     for group in range(q.row_groups):
         for row in range(cells):
             h = ih + group * q.row_group_step + row * q.row_cell_step
             to = target + (group * q.row_group_cells + row) * q.buffer_row
-            for column_group in range(q.column_groups):
-                w = iw + column_group * q.column_group_step
-                at = to + column_group * q.column_group_cells * q.buffer_column
-                if q.channels_last:
-                    _pixels(at, source + h * q.x_row, channels, h, w, q)
-                else:
-                    _line(at, source + h * q.x_row, h, w, q)
+            at = source + h * q.x_row
+            inside = 0 <= h < q.IH
+            begin, end = first if inside else 0, last if inside else 0
+            if q.buffer_column == size:
+                _line(to, at, step, begin, end, q.column_group_cells, q.zero)
+            elif step == q.buffer_column == channels * size:
+                _line(
+                    to, at, size, begin * channels, end * channels,
+                    q.column_group_cells * channels, q.zero,
+                )
+            else:
+                _pixels(to, at, step, begin, end, channels, q)
 
 
 @compiled
-def _inside(w, q):
-    """The first and the last + 1 of a stretch's cells that lie inside the picture's width."""
-    step = q.column_cell_step
-    first = min(max(0, -(w // step)), q.column_group_cells)
-    last = min(max(first, -((w - q.IW) // step)), q.column_group_cells)
-    return first, last
+def _line(target, source, step, first, last, count, like):
+    """Zeros, the numbers from ``first`` to ``last``, zeros."""
+    size = simd.itemsize(like)
+    clear(target, first, like)
+    copy(target + first * size, size, source + first * step, step, last - first, like)
+    clear(target + last * size, count - last, like)
 
 
 @compiled
-def _line(target, row, h, w, q):
-    """One stretch of one row of one channel."""
-    first, last = _inside(w, q)
-    if h < 0 or h >= q.IH:
-        first = last = 0
-    size = simd.itemsize(q.zero)
-    clear(target, first, q.zero)
-    step = q.column_cell_step
-    copy(
-        target + first * size, size, row + (w + first * step) * q.x_column, step * q.x_column,
-        last - first, q.zero,
-    )
-    clear(target + last * size, q.column_group_cells - last, q.zero)
-
-
-@compiled
-def _pixels(target, row, channels, h, w, q):
-    """One stretch of one row with all channels of each cell side by side."""
-    first, last = _inside(w, q)
-    if h < 0 or h >= q.IH:
-        first = last = 0
+def _pixels(target, source, step, first, last, channels, q):
+    """The same, each cell with all its channels."""
     size = simd.itemsize(q.zero)
     for cell in range(q.column_group_cells):
         to = target + cell * q.buffer_column
         if first <= cell < last:
-            at = row + (w + cell * q.column_cell_step) * q.x_column
-            copy(to, size, at, size, channels, q.zero)
+            copy(to, size, source + cell * step, size, channels, q.zero)
         else:
             clear(to, channels, q.zero)

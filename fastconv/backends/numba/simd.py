@@ -12,7 +12,7 @@ arithmetic takes two numbers or two vectors and gives the same bits for both.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numba.extending
@@ -112,8 +112,8 @@ def _bytes(number: ir.Type) -> int:
     return 4 if isinstance(number, ir.FloatType) else 8
 
 
-def _lane_numbers(lanes: list[int]) -> ir.Constant:
-    return ir.Constant(ir.VectorType(_LANE, len(lanes)), lanes)
+def _lane_numbers(lanes: Sequence[int]) -> ir.Constant:
+    return ir.Constant(ir.VectorType(_LANE, len(lanes)), list(lanes))
 
 
 def _suffix(ty: ir.Type) -> str:
@@ -134,8 +134,8 @@ def _call_llvm(builder: ir.IRBuilder, name: str, *args: ir.Value) -> ir.Value:
 
 def _first_lanes(builder: ir.IRBuilder, count: ir.Value, lanes: int) -> ir.Value:
     """The mask of the lanes below ``count``."""
-    numbers = ir.Constant(ir.VectorType(INT, lanes), list(range(lanes)))
-    return builder.icmp_signed("<", numbers, emit_splat(builder, count, lanes))
+    count = builder.trunc(count, _LANE)  # counts of lanes are small, and half the comparison
+    return builder.icmp_signed("<", _lane_numbers(range(lanes)), emit_splat(builder, count, lanes))
 
 
 def _is_value(ty: types.Type) -> bool:
