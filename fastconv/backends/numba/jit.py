@@ -47,6 +47,10 @@ _OPTIONS = {"nogil": True, "error_model": "numpy"}
 
 compiled = numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_OPTIONS)
 """Decorates what kernels call: compiled into each kernel that uses it, and for nobody else."""
+inlined = numba.njit(
+    forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, **_OPTIONS
+)
+"""The same for short functions in inner loops, where LLVM would not inline them by itself."""
 
 
 def _hash_of_sources() -> str:

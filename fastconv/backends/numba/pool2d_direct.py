@@ -16,7 +16,7 @@ import numpy.typing as npt
 from ...spec import Pool2dSpec
 from . import simd
 from .buffers import address
-from .jit import Kernel, Plan, carray, compiled, strides
+from .jit import Kernel, Plan, carray, compiled, inlined, strides
 
 Array = npt.NDArray[Any]
 Strides = tuple[int, ...]
@@ -25,6 +25,8 @@ _MAX, _SUM, _AVG, _LP = range(4)
 _MODES = {"max": _MAX, "sum": _SUM, "avg": _AVG, "lp": _LP}
 _NUMBERS, _CHANNELS, _COLUMNS = range(3)
 """What the lanes hold."""
+_PIECE = 8
+"""Cells of the smallest partial sum, and sums of the next larger."""
 
 
 def run(
@@ -127,7 +129,9 @@ def _window(windows, i):
 def _row(plane, out, windows, oh, q):
     """One row of output cells of one plane, or of all channels side by side."""
     lanes, size = simd.lanes(q.zero), simd.itemsize(q.zero)
-    vector = simd.splat(q.zero)
+    vector = _nothing(simd.splat(q.zero), q)
+    number = _nothing(q.zero, q)
+    step = q.DW * q.x_column
     top, high, row_count = _window(windows, oh)
     ow = 0
     while ow < q.OW:
@@ -142,33 +146,33 @@ def _row(plane, out, windows, oh, q):
             tall, wide = 1, high * wide
         if q.lanes == _CHANNELS:
             for c in range(0, q.C, lanes):
-                if c + lanes <= q.C:
-                    v = _reduced(at + c * size, tall, wide, 1, vector, q)
-                    simd.store(to + c * size, _result(v, cells, q))
-                else:
-                    v = _reduced_part(at + c * size, tall, wide, q.C - c, vector, q)
-                    simd.store_part(to + c * size, _result(v, cells, q), q.C - c)
+                count = min(lanes, q.C - c)
+                v = _total(at + c * size, tall, wide, step, 1, count, count, vector, q)
+                simd.store_part(to + c * size, _result(v, cells, q), count)
             ow += 1
         elif q.lanes == _COLUMNS and q.inside <= ow and ow + lanes <= q.outside:
-            v = _reduced(at, tall, wide, q.SW, vector, q)
+            v = _total(at, tall, wide, step, q.SW, lanes, lanes, vector, q)
             simd.store(to, _result(v, cells, q))
             ow += lanes
         else:
-            if wide >= 2 * lanes and q.DW == 1 and q.x_column == size:
-                total = _reduced_across(at, tall, wide, vector, q)
+            if wide >= 2 * lanes and step == size:
+                vectors = (wide + lanes - 1) // lanes
+                rest = wide - (vectors - 1) * lanes
+                v = _total(at, tall, vectors, lanes * size, 1, lanes, rest, vector, q)
+                total = simd.fold_maximum(v) if q.mode == _MAX else simd.fold_sum(v)
             else:
-                total = _reduced(at, tall, wide, 1, q.zero, q)
+                total = _total(at, tall, wide, step, 1, lanes, lanes, number, q)
             simd.store(to, _result(total, cells, q))
             ow += 1
 
 
-@compiled
-def _start(like, q):
-    """What changes no result."""
+@inlined
+def _nothing(like, q):
+    """What changes no total."""
     return simd.constant(like, -np.inf if q.mode == _MAX else 0.0)
 
 
-@compiled
+@inlined
 def _with(total, v, q):
     """``total`` and one cell more."""
     if q.mode == _MAX:
@@ -180,7 +184,7 @@ def _with(total, v, q):
     return simd.add(total, v)
 
 
-@compiled
+@inlined
 def _joined(a, b, q):
     """Two totals."""
     return simd.maximum(a, b) if q.mode == _MAX else simd.add(a, b)
@@ -197,52 +201,60 @@ def _result(total, cells, q):
 
 
 @compiled
-def _reduced(at, high, wide, spacing, like, q):
-    """A window row by row, which keeps long sums exact; the lanes lie ``spacing`` apart."""
-    total = _start(like, q)
+def _total(at, high, wide, step, spacing, count, last, nothing, q):
+    """A window's maximum or sum: ``high`` rows of ``wide`` numbers or vectors each.
+
+    The vectors' lanes lie ``spacing`` apart; ``count`` of them hold cells, ``last`` in the last
+    vector of a row. A long sum is one of sums of up to 8, and those are of up to 8, and so on:
+    its error grows with the logarithm of the number of cells (Higham, "The accuracy of floating
+    point summation", 1993).
+    """
+    down = q.DH * q.x_row
+    first = nothing
+    if q.mode == _MAX or (high <= _PIECE and wide <= _PIECE):
+        for h in range(high):
+            piece = _piece(at + h * down, 0, wide, wide, step, spacing, count, last, nothing, q)
+            first = _joined(first, piece, q)
+        return first
+    second = third = fourth = fifth = nothing
+    pieces = 0
     for h in range(high):
-        row = _start(like, q)
-        for w in range(wide):
-            cell = at + h * q.DH * q.x_row + w * q.DW * q.x_column
-            if spacing == 2:
-                row = _with(row, simd.load_every_second(cell, like), q)
-            else:
-                row = _with(row, simd.load(cell, like), q)
-        total = _joined(total, row, q)
+        for w in range(0, wide, _PIECE):
+            end = min(w + _PIECE, wide)
+            piece = _piece(at + h * down, w, end, wide, step, spacing, count, last, nothing, q)
+            first = _joined(first, piece, q)
+            pieces += 1
+            if pieces % _PIECE == 0:
+                second, first = _joined(second, first, q), nothing
+            if pieces % _PIECE**2 == 0:
+                third, second = _joined(third, second, q), nothing
+            if pieces % _PIECE**3 == 0:
+                fourth, third = _joined(fourth, third, q), nothing
+            if pieces % _PIECE**4 == 0:
+                fifth, fourth = _joined(fifth, fourth, q), nothing
+    first = _joined(_joined(first, second, q), third, q)
+    return _joined(_joined(first, fourth, q), fifth, q)
+
+
+@inlined
+def _piece(row, w, end, wide, step, spacing, count, last, nothing, q):
+    """Some neighbouring cells of one row of a window."""
+    lanes = simd.lanes(nothing)
+    total = nothing
+    if spacing == 2:
+        while w < end:
+            total = _with(total, simd.load_every_second(row + w * step, nothing), q)
+            w += 1
+    elif count == lanes:
+        full = end - (end == wide and last < lanes)
+        while w < full:
+            total = _with(total, simd.load(row + w * step, nothing), q)
+            w += 1
+    while w < end:
+        in_part = last if w == wide - 1 else count
+        total = _with(total, simd.load_part(row + w * step, in_part, nothing), q)
+        w += 1
     return total
-
-
-@compiled
-def _reduced_part(at, high, wide, count, like, q):
-    """The same for the first ``count`` lanes."""
-    total = _start(like, q)
-    for h in range(high):
-        row = _start(like, q)
-        for w in range(wide):
-            cell = at + h * q.DH * q.x_row + w * q.DW * q.x_column
-            row = _with(row, simd.load_part(cell, count, like), q)
-        total = _joined(total, row, q)
-    return total
-
-
-@compiled
-def _reduced_across(at, high, wide, like, q):
-    """One window whose rows are dense: a vector of neighbouring cells at a time."""
-    lanes, size = simd.lanes(like), simd.itemsize(like)
-    start = _start(like, q)
-    total = start
-    for h in range(high):
-        row = at + h * q.DH * q.x_row
-        w = 0
-        while w + lanes <= wide:
-            total = _with(total, simd.load(row + w * size, like), q)
-            w += lanes
-        if w < wide:
-            total = _with(total, simd.load_part(row + w * size, wide - w, start), q)
-    result = simd.lane(total, 0)
-    for i in range(1, lanes):
-        result = _joined(result, simd.lane(total, i), q)
-    return result
 
 
 @compiled

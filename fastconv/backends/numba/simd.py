@@ -268,16 +268,35 @@ def itemsize(typingctx: Any, like: Any) -> Any:
     return types.intp(like), codegen
 
 
-@intrinsic
-def lane(typingctx: Any, vector: Any, index: Any) -> Any:
-    """One number of a vector."""
-    if not isinstance(vector, VectorType):
-        return None
+def _folding(emit: Emit) -> Any:
+    """An intrinsic that joins the lanes of a vector, half with half until one is left."""
 
-    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
-        return builder.extract_element(*args)
+    @intrinsic
+    def fold(typingctx: Any, vector: Any) -> Any:
+        if not isinstance(vector, VectorType):
+            return None
 
-    return vector.dtype(vector, types.intp), codegen
+        def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+            value = args[0]
+            width = vector.lanes
+            while width > 1:
+                width //= 2
+                low, high = (
+                    builder.shuffle_vector(value, value, _lane_numbers(range(i, i + width)))
+                    for i in (0, width)
+                )
+                value = emit(builder, low, high)
+            return builder.extract_element(value, _LANE(0))
+
+        return vector.dtype(vector), codegen
+
+    return fold
+
+
+fold_sum = _folding(ir.IRBuilder.fadd)
+"""The sum of the lanes."""
+fold_maximum = _folding(_emit_max)
+"""The greatest lane, NaN if one is NaN."""
 
 
 # ---------------------------------------------------------------- memory
@@ -316,13 +335,18 @@ def store(typingctx: Any, address: Any, value: Any) -> Any:
 
 @intrinsic
 def load_part(typingctx: Any, address: Any, count: Any, fill: Any) -> Any:
-    """The first ``count`` lanes from memory, the others from ``fill``; reads no further."""
-    if not isinstance(fill, VectorType):
+    """The first ``count`` lanes from memory, the others from ``fill``; reads no further.
+
+    A number is one lane, always read.
+    """
+    if not _is_value(fill):
         return None
 
     def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
         start, number_of, rest = args
         pointer = emit_pointer(builder, start, rest.type)
+        if not isinstance(fill, VectorType):
+            return emit_load(builder, pointer, rest.type)
         mask = _first_lanes(builder, number_of, fill.lanes)
         function = cgutils.get_or_insert_function(
             builder.module,
