@@ -114,6 +114,7 @@ def extension(pyx: Path) -> Extension:
             ("NPY_NO_DEPRECATED_API", "NPY_1_22_API_VERSION"),
             *([("FASTCONV_X86_SETS", None)] if X86_64 else []),
         ],
+        libraries=["m"] if os.name == "posix" else [],
         extra_compile_args=list(C_FLAGS),
         depends=["setup.py", *(["csrc/simd/kernels.c", *SIMD_HEADERS] if is_home else
                                ["csrc/simd/table.h"])],
