@@ -32,10 +32,14 @@ import numpy.typing as npt
 from llvmlite import ir
 from numba.core import types
 
+from ...errors import BackendUnavailableError
 from .buffers import address
 
 numba: Any = import_module("numba")
 """Untyped: the stubs of its latest versions lack what is used here, older ones have none."""
+
+if numba.config.DISABLE_JIT:
+    raise BackendUnavailableError("backend 'numba' must compile; unset NUMBA_DISABLE_JIT")
 
 intrinsic = numba.extending.intrinsic
 carray = numba.carray
