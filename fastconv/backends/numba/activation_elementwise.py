@@ -12,7 +12,7 @@ from ...spec import ActivationSpec
 from . import simd
 from .activations import CODES, activate
 from .buffers import address
-from .jit import Kernel, Plan, carray, compiled
+from .jit import Kernel, Plan, carray, compiled, take
 
 Array = npt.NDArray[Any]
 Strides = tuple[int, ...]
@@ -69,13 +69,14 @@ def _merged(shape: Strides, x: Strides, out: Strides) -> list[tuple[int, int, in
 
 
 @Kernel
-def _elementwise(chunk, chunks, memory, plan):
+def _elementwise(worker, tasks, memory, plan):
     """Piece after piece of the rows along the densest axis."""
     x, out, axes = memory[0], memory[1], memory[2]
     q = carray(plan, 1)[0]
     size, x_step, out_step = _axis(axes, 0)
     pieces = (size + _PIECE - 1) // _PIECE
-    for task in range(q.tasks * chunk // chunks, q.tasks * (chunk + 1) // chunks):
+    task = take(tasks)
+    while task < q.tasks:
         row, start = task // pieces, task % pieces * _PIECE
         x_at, out_at = x + start * x_step, out + start * out_step
         for i in range(1, q.axes):
@@ -90,6 +91,7 @@ def _elementwise(chunk, chunks, memory, plan):
             for i in range(count):
                 v = simd.load(x_at + i * x_step, q.zero)
                 simd.store(out_at + i * out_step, activate(q.activation, q.slope, v))
+        task = take(tasks)
 
 
 @compiled

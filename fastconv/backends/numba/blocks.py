@@ -18,7 +18,7 @@ from .buffers import Buffer, address, buffer
 from .epilogue import finish
 from .gather import gather
 from .gemm_tile import SPARE_POINTS, multiply, sweep
-from .jit import Kernel, carray, compiled
+from .jit import Kernel, carray, compiled, take
 from .panels import Weights, panel_bounds, panel_start, weights_of
 from .plan import make_cut
 
@@ -36,7 +36,7 @@ def convolve(
         address(x), packed.address, address(bias), address(out), scratch.address,
         *_sweeps(weights_of(spec)),
     )
-    _convolve(threads, cut.chunks, memory, cut.plan)
+    _convolve(threads, cut.workers, memory, cut.plan)
 
 
 @cache
@@ -50,12 +50,12 @@ def _sweeps(weights: Weights) -> tuple[int, ...]:
 
 
 @Kernel
-def _convolve(chunk, chunks, memory, plan):
+def _convolve(worker, tasks, memory, plan):
     """Block after block."""
     x, packed, bias, out = memory[0], memory[1], memory[2], memory[3]
     widest_sweep, narrow_sweep = memory[5], memory[6]
     q = carray(plan, 1)[0]
-    steps = memory[4] + chunk * q.share
+    steps = memory[4] + worker * q.share
     offsets = steps + q.steps_bytes
     sums = offsets + q.offsets_bytes
     square = sums + q.sums_bytes
@@ -63,7 +63,8 @@ def _convolve(chunk, chunks, memory, plan):
     size = simd.itemsize(q.zero)
     vector = simd.lanes(q.zero) * size
     _fill_steps(steps, q)
-    for task in range(q.tasks * chunk // chunks, q.tasks * (chunk + 1) // chunks):
+    task = take(tasks)
+    while task < q.tasks:
         column, rest = task % q.block_columns, task // q.block_columns
         row, rest = rest % q.block_rows, rest // q.block_rows
         image, rest = rest % q.N, rest // q.N
@@ -96,6 +97,7 @@ def _convolve(chunk, chunks, memory, plan):
             sums, points, first_panel, last_panel, block, bias + oc * size if bias else 0, rows,
             columns, square, q,
         )
+        task = take(tasks)
 
 
 @compiled

@@ -1,10 +1,12 @@
 """Kernels compiled once each, and run by one thread or by Numba's.
 
-A kernel is a function of ``(chunk, chunks, memory, plan)`` that computes one of ``chunks``
-shares of its work: ``memory`` holds addresses, ``plan`` is a record of numbers by name. It is
-compiled to native code on first use, for each type of record. Two small launchers run the
-chunks of any kernel, one after the other or in a ``prange``; so no kernel is compiled twice,
-and both ways give the same bits. The launchers know what Numba's threading layers cannot do:
+A kernel is a function of ``(worker, tasks, memory, plan)`` that computes its work task by task:
+:func:`take` gives the next one, ``memory`` holds addresses, ``plan`` is a record of numbers by
+name. It is compiled to native code on first use, for each type of record. Two small launchers
+run the workers of any kernel, one after the other or in a ``prange``; so no kernel is compiled
+twice. A task has the same result whoever computes it, so both ways give the same bits, and a
+thread that was held up leaves its tasks to the others. What Numba's threading layers cannot do
+is known here:
 
 - ``workqueue`` ends the process when two Python threads launch at once: launches take turns;
 - ``omp`` ends a process that was forked after it: a forked child computes serially.
@@ -113,9 +115,9 @@ def strides(array: str, steps: tuple[int, ...]) -> dict[str, int]:
 
 
 class Kernel:
-    """A function of ``(chunk, chunks, memory, plan)``; ``carray(plan, 1)[0]`` is the record.
+    """A function of ``(worker, tasks, memory, plan)``; ``carray(plan, 1)[0]`` is the record.
 
-    ``kernel(threads, chunks, memory, plan)`` computes all chunks on up to ``threads`` threads.
+    ``kernel(threads, workers, memory, plan)`` runs all workers on up to ``threads`` threads.
     """
 
     def __init__(self, function: Function) -> None:
@@ -124,12 +126,12 @@ class Kernel:
         self.__doc__ = function.__doc__
 
     def __call__(
-        self, threads: int, chunks: int, memory: tuple[int, ...], plan: Plan
+        self, threads: int, workers: int, memory: tuple[int, ...], plan: Plan
     ) -> None:
         code = self._codes.get(plan.dtype)
         if code is None:
             code = self._codes[plan.dtype] = self._compiled(plan.dtype)
-        _launch(threads, code.address, chunks, np.array(memory, np.int64), plan.address)
+        _launch(threads, code.address, workers, np.array((0, *memory), np.int64), plan.address)
 
     def _compiled(self, record: np.dtype[Any]) -> Any:
         name = f"{self._function.__name__.strip('_')}_{record['zero'].name}"
@@ -139,19 +141,30 @@ class Kernel:
         )
 
 
-def _run_chunks(code, chunks, memory, plan):
-    addresses = memory.ctypes.data
-    for chunk in prange(chunks):
-        _call_kernel(code, chunk, chunks, addresses, plan)
+def _run_workers(code, workers, memory, plan):
+    tasks = memory.ctypes.data  # the first word counts the tasks that were taken
+    for worker in prange(workers):
+        _call_kernel(code, worker, tasks, tasks + 8, plan)
 
 
 @intrinsic
-def _call_kernel(typingctx, code, chunk, chunks, memory, plan):
+def _call_kernel(typingctx, code, worker, tasks, memory, plan):
     def codegen(context, builder, signature, args):
         emit_call(builder, args[0], args[1:])
         return context.get_dummy_value()
 
     return types.void(*[types.intp] * 5), codegen
+
+
+@intrinsic
+def take(typingctx, tasks):
+    """The number of a task that nobody has taken yet; ends are for the kernel to see."""
+    def codegen(context, builder, signature, args):
+        word = ir.IntType(64)
+        count = builder.inttoptr(args[0], word.as_pointer())
+        return builder.atomic_rmw("add", count, word(1), "monotonic")
+
+    return types.intp(types.intp), codegen
 
 
 def emit_call(builder: ir.IRBuilder, code: ir.Value, args: list[ir.Value]) -> None:
@@ -164,24 +177,24 @@ def emit_call(builder: ir.IRBuilder, code: ir.Value, args: list[ir.Value]) -> No
 def _launcher(parallel: bool) -> Any:
     signature = types.void(types.intp, types.intp, types.intp[::1], types.intp)
     return _compile(
-        _run_chunks, f"run_chunks_{'parallel' if parallel else 'serial'}",
+        _run_workers, f"run_{'parallel' if parallel else 'serial'}",
         lambda **options: numba.njit(signature, **options), parallel=parallel,
     )
 
 
 def _launch(
-    threads: int, code: int, chunks: int, memory: npt.NDArray[np.int64], plan: int
+    threads: int, code: int, workers: int, memory: npt.NDArray[np.int64], plan: int
 ) -> None:
-    threads = min(threads, chunks, numba.config.NUMBA_NUM_THREADS)
+    threads = min(threads, workers, numba.config.NUMBA_NUM_THREADS)
     if threads <= 1 or (_forked and _layer() == "omp"):
-        _launcher(False)(code, chunks, memory, plan)
+        _launcher(False)(code, workers, memory, plan)
         return
     run = _launcher(True)
     with _turn():
         before = numba.get_num_threads()
         numba.set_num_threads(threads)
         try:
-            run(code, chunks, memory, plan)
+            run(code, workers, memory, plan)
         finally:
             numba.set_num_threads(before)
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from ...spec import UnpoolSpec
 from . import simd
 from .buffers import address
-from .jit import Kernel, Plan, carray, strides
+from .jit import Kernel, Plan, carray, strides, take
 
 Array = npt.NDArray[Any]
 Strides = tuple[int, ...]
@@ -44,11 +44,12 @@ def _plan(spec: UnpoolSpec, x: Strides, index: Strides, out: Strides) -> Plan:
 
 
 @Kernel
-def _scatter(chunk, chunks, memory, plan):
+def _scatter(worker, tasks, memory, plan):
     """Plane after plane."""
     x, indices, out = memory[0], memory[1], memory[2]
     q = carray(plan, 1)[0]
-    for plane in range(q.planes * chunk // chunks, q.planes * (chunk + 1) // chunks):
+    plane = take(tasks)
+    while plane < q.planes:
         c, n = plane % q.C, plane // q.C
         source = x + n * q.x_image + c * q.x_channel
         index = indices + n * q.index_image + c * q.index_channel
@@ -61,3 +62,4 @@ def _scatter(chunk, chunks, memory, plan):
                 i = simd.load(index + h * q.index_row + w * q.index_column, 0)
                 v = simd.load(source + h * q.x_row + w * q.x_column, q.zero)
                 simd.store(target + i // q.OW * q.out_row + i % q.OW * q.out_column, v)
+        plane = take(tasks)

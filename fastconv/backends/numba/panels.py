@@ -17,7 +17,7 @@ from ...spec import Conv2dSpec
 from . import simd
 from .buffers import Buffer, address, buffer
 from .gemm_tile import MOST_UNITS
-from .jit import Kernel, Plan, carray, compiled
+from .jit import Kernel, Plan, carray, compiled, take
 
 _DEPTH = 288
 """Products of a chunk: a panel of four vectors then takes 72 KB, a part of the second cache."""
@@ -116,13 +116,14 @@ def _plan(weights: Weights, strides: tuple[int, ...]) -> Plan:
 
 
 @Kernel
-def _pack(chunk, chunks, memory, plan):
+def _pack(worker, tasks, memory, plan):
     """Panel after panel."""
     w, packed = memory[0], memory[1]
     q = carray(plan, 1)[0]
-    tasks = q.G * q.chunks * q.panels
-    for task in range(tasks * chunk // chunks, tasks * (chunk + 1) // chunks):
+    task = take(tasks)
+    while task < q.G * q.chunks * q.panels:
         _pack_panel(task, w, packed, q)
+        task = take(tasks)
 
 
 @compiled

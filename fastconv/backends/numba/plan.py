@@ -41,8 +41,8 @@ _PAGE = 4096
 class Cut(NamedTuple):
     """One convolution on arrays with given strides."""
 
-    chunks: int
-    """Shares of the work, at most one a thread."""
+    workers: int
+    """At most one a thread."""
     scratch: int
     """Bytes for all of them."""
     plan: Plan
@@ -72,8 +72,8 @@ def make_cut(
     fields.update(_tasks(spec, weights, block))
     fields.update(_sources(spec, weights, block, x_strides, by_tap))
     fields.update(_scratch(spec, weights, block, fields))
-    chunks = min(threads, fields["tasks"])
-    return Cut(chunks, chunks * fields["share"], Plan(weights.zero, slope=LEAKY_SLOPE, **fields))
+    workers = min(threads, fields["tasks"])
+    return Cut(workers, workers * fields["share"], Plan(weights.zero, slope=LEAKY_SLOPE, **fields))
 
 
 # ---------------------------------------------------------------- blocks

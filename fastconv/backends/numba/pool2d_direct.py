@@ -16,7 +16,7 @@ import numpy.typing as npt
 from ...spec import Pool2dSpec
 from . import simd
 from .buffers import address
-from .jit import Kernel, Plan, carray, compiled, inlined, strides
+from .jit import Kernel, Plan, carray, compiled, inlined, strides, take
 
 Array = npt.NDArray[Any]
 Strides = tuple[int, ...]
@@ -100,11 +100,12 @@ def _lanes(spec: Pool2dSpec, x: Strides, out: Strides, indices: Strides | None) 
 
 
 @Kernel
-def _pool(chunk, chunks, memory, plan):
+def _pool(worker, tasks, memory, plan):
     """Row of output cells after row."""
     x, out, indices, windows = memory[0], memory[1], memory[2], memory[3]
     q = carray(plan, 1)[0]
-    for task in range(q.tasks * chunk // chunks, q.tasks * (chunk + 1) // chunks):
+    task = take(tasks)
+    while task < q.tasks:
         oh, rest = task % q.OH, task // q.OH
         c, n = rest % q.planes, rest // q.planes
         source = x + n * q.x_image + c * q.x_channel
@@ -116,6 +117,7 @@ def _pool(chunk, chunks, memory, plan):
             _row_of_norms(source, target, windows, oh, q)
         else:
             _row(source, target, windows, oh, q)
+        task = take(tasks)
 
 
 @compiled
