@@ -15,11 +15,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numba.extending
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.core.registry import cpu_target
 from numba.extending import models, register_model
+
+from .jit import intrinsic
 
 _TRIPLE, _, _FEATURES = cpu_target.target_context.codegen().magic_tuple()
 _HAS = frozenset(_FEATURES.split(","))
@@ -31,8 +32,6 @@ REGISTERS = 32 if BITS == 512 or _ARM else 16
 """Vector registers of this instruction set."""
 HAS_FMA = _ARM or "+fma" in _HAS
 """Without it ``llvm.fma`` would call the C library once an element; multiply and add instead."""
-
-intrinsic: Any = numba.extending.intrinsic
 
 INT = ir.IntType(64)
 _LANE = ir.IntType(32)
