@@ -1,13 +1,12 @@
 """``python -m benchmarks.calibrate``: the constants of ``fastconv/heuristics.py``, measured here.
 
-Every conv2d row runs on one thread over a spread of random layers; its rate is the geometric
-mean over them. The same figures show how good the choice by the present constants is.
+Every conv2d row runs on one thread over a spread of random layers; its prices are fitted to all
+of them. The same figures show how good the choice by the present constants is.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
 from collections.abc import Sequence
 
@@ -22,7 +21,7 @@ from .measure import (
     Measured,
     call_seconds,
     cell_rates,
-    conv_rates,
+    conv_costs,
     convolutions,
     crossover,
     regret,
@@ -74,21 +73,13 @@ def _print_rates(
     console: Console, measured: Measured, present: Sequence[str], seconds: float
 ) -> None:
     """The constants as they stand in ``heuristics.py``."""
-    fft = None
-    console.print("_CONV_RATE = {")
-    for row, values in conv_rates(measured).items():
-        rate, low, high = geometric_mean(values), min(values), max(values)
-        if row.algorithm == "fft":
-            fft = f"_FFT_RATE = {rate:.3g}  # {low:.3g} … {high:.3g}"
-        else:
-            console.print(
-                f'    "{row.algorithm}@{row.backend}": {rate:.3g},  # {low:.3g} … {high:.3g}, '
-                f"median {statistics.median(values):.3g}",
-                markup=False, highlight=False,
-            )
+    console.print("_CONV = {")
+    for row, (operations, gathered) in conv_costs(measured).items():
+        console.print(
+            f'    "{row.algorithm}@{row.backend}": ({operations:.4f}, {gathered:.2f}),',
+            markup=False, highlight=False,
+        )
     console.print("}")
-    if fft:
-        console.print(fft, markup=False, highlight=False)
     cells = ", ".join(
         f'"{backend}": {geometric_mean(values):.2g}'
         for backend, values in cell_rates(seconds).items()

@@ -6,6 +6,9 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
+import numpy as np
+from scipy.optimize import nnls
+
 import fastconv
 from fastconv import heuristics
 from fastconv.registry import Kernel
@@ -33,14 +36,17 @@ def convolutions(layers: Sequence[Layer], seconds: float) -> Measured:
     return measured
 
 
-def conv_rates(measured: Measured) -> dict[Kernel, list[float]]:
-    """Giga-operations per second of every row, in the operations that the cost model counts."""
-    found: dict[Kernel, list[float]] = {}
-    for layer, times in measured.items():
-        for row, time in times.items():
-            spec = layer.spec()
-            work = heuristics._fft_flops(spec) if row.algorithm == "fft" else spec.flops
-            found.setdefault(row, []).append(work / time / 1e9)
+def conv_costs(measured: Measured) -> dict[Kernel, tuple[float, float]]:
+    """Per row the two prices of ``heuristics.work``, in seconds for 10⁹: those that come
+    nearest to all measured times, each layer's error counted relative to its time."""
+    found = {}
+    for row in dict.fromkeys(row for times in measured.values() for row in times):
+        shares = [
+            np.array(heuristics.work(row.algorithm, layer.spec())) / 1e9 / times[row]
+            for layer, times in measured.items() if row in times
+        ]
+        prices, _ = nnls(np.array(shares), np.ones(len(shares)))
+        found[row] = float(prices[0]), float(prices[1])
     return found
 
 
