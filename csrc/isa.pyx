@@ -7,6 +7,8 @@ taken, or the one that ``FASTCONV_ISA`` names.
 
 import os
 
+from fastconv.backends.forks import forked
+
 cdef extern from "simd/isa.h":
     ctypedef struct Isa:
         const char* name
@@ -18,9 +20,13 @@ cdef extern from "simd/isa.h":
 
 cdef extern from "simd/team.h":
     int team_size(int threads) noexcept nogil
+    void team_was_forked() noexcept nogil
     bint team_has_openmp() noexcept nogil
 
 cdef const Isa* chosen = NULL
+
+if forked():
+    team_was_forked()
 
 
 def built() -> list[str]:

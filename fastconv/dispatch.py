@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,7 +31,11 @@ def _numba_reason() -> str | None:
         present = find_spec("numba") is not None  # without importing it: that takes a second
     except ValueError:  # somebody has blocked the import
         present = False
-    return None if present else 'numba is not installed; pip install "fastconv[numba]"'
+    if not present:
+        return 'numba is not installed; pip install "fastconv[numba]"'
+    if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
+        return "NUMBA_DISABLE_JIT has switched numba's compiler off; unset it"
+    return None
 
 
 _ABSENT: dict[str, Callable[[], str | None]] = {

@@ -56,7 +56,7 @@ def _run_once(row: Kernel, dtype: str, threads: int) -> None:
     module = import_module(row.module)
     x = np.ones((1, 4, 12, 12), dtype_of(dtype))
     if row.op == "conv2d":
-        for oc in (8, 16, 32, 48, 64):
+        for oc in (1, 2, 3, 8, 16, 32, 48, 64):
             w = np.ones((oc, 4, 3, 3), x.dtype)
             conv = Conv2dSpec.of(x.shape, w.shape, padding=1, dtype=dtype, bias=True)
             out = np.empty(conv.out_shape, x.dtype)

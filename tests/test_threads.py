@@ -186,6 +186,31 @@ def test_worker_processes_forked_while_others_compute(backend: str) -> None:
     assert out.strip() == "True"
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+@pytest.mark.skipif(
+    not {"cython", "numba"} <= set(PRESENT), reason="needs both compiled wings"
+)
+@pytest.mark.parametrize(("parent", "child"), [("cython", "numba"), ("numba", "cython")])
+def test_a_wing_first_used_in_a_forked_child(parent: str, child: str) -> None:
+    """The wings share one OpenMP, whose threads stay behind in the parent."""
+    out = python(f"""
+        import os, signal, warnings
+        import numpy as np, fastconv as fc
+        warnings.simplefilter("ignore", DeprecationWarning)
+        x = np.random.default_rng(0).standard_normal((4, 32, 40, 40)).astype("f4")
+        w = np.ones((32, 32, 3, 3), "f4")
+        fc.set_num_threads(3)
+        wanted = fc.conv2d(x, w, backend="{parent}")
+        pid = os.fork()
+        if pid == 0:
+            signal.alarm(60)  # a hang ends here
+            y = fc.conv2d(x, w, backend="{child}")
+            os._exit(0 if np.allclose(y, wanted, rtol=1e-4, atol=1e-3) else 3)
+        print(os.waitpid(pid, 0)[1])
+    """, NUMBA_THREADING_LAYER="omp").stdout
+    assert out.strip() == "0"
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="counts threads through /proc")
 @pytest.mark.parametrize("backend", [b for b in PRESENT if b in ("cython", "numpy")])
 def test_one_thread_starts_no_other(backend: str) -> None:

@@ -13,6 +13,7 @@
 #include <pthread.h>
 
 static __thread int pool_is_lost;
+static int always_alone;
 
 static void in_child(void) { pool_is_lost = 1; }
 
@@ -23,8 +24,10 @@ __attribute__((constructor)) static void watch_forks(void)
 
 int team_size(int threads)
 {
-    return threads > 1 && !pool_is_lost ? threads : 1;
+    return threads > 1 && !pool_is_lost && !always_alone ? threads : 1;
 }
+
+void team_was_forked(void) { always_alone = 1; }
 
 #else
 
@@ -37,6 +40,8 @@ int team_size(int threads)
     return 1;
 #endif
 }
+
+void team_was_forked(void) {}
 
 #endif
 

@@ -35,6 +35,7 @@ from llvmlite import ir
 from numba.core import types
 
 from ...errors import BackendUnavailableError
+from ..forks import forked
 from .buffers import address
 
 numba: Any = import_module("numba")
@@ -186,7 +187,7 @@ def _launch(
     threads: int, code: int, workers: int, memory: npt.NDArray[np.int64], plan: int
 ) -> None:
     threads = min(threads, workers, numba.config.NUMBA_NUM_THREADS)
-    if threads <= 1 or (_forked and _layer() == "omp"):
+    if threads <= 1 or (forked() and _layer() == "omp"):
         _launcher(False)(code, workers, memory, plan)
         return
     run = _launcher(True)
@@ -202,7 +203,6 @@ def _launch(
 # ---------------------------------------------------------------- threading layers
 
 _one_at_a_time = threading.Lock()
-_forked = False
 
 
 @cache
@@ -216,8 +216,7 @@ def _turn() -> AbstractContextManager[Any]:
 
 
 def _after_fork() -> None:
-    global _forked, _one_at_a_time
-    _forked = True
+    global _one_at_a_time
     _one_at_a_time = threading.Lock()  # its holder did not come along
 
 
