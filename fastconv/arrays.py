@@ -95,7 +95,7 @@ def readable(a: Array, row: Kernel, dtype: str) -> tuple[Array, str | None]:
         why = "byte order" if a.dtype.name == dtype else f"{a.dtype.name} widened to {dtype}"
         return np.asarray(a, wanted), why
     if not a.flags.aligned or any(step % a.itemsize for step in a.strides):
-        return a.copy(), "alignment"
+        return a.copy("K"), "alignment"
     if "strided" not in row.layouts and memory_order(a) not in row.layouts:
         return np.ascontiguousarray(a), "memory order"
     return a, None
@@ -103,7 +103,7 @@ def readable(a: Array, row: Kernel, dtype: str) -> tuple[Array, str | None]:
 
 def contiguous(a: Array, dtype: str) -> Array:
     """A one-dimensional array in consecutive cells of ``dtype``."""
-    return np.ascontiguousarray(a, dtype_of(dtype))
+    return np.require(a, dtype_of(dtype), ["C", "A"])
 
 
 def memory_order(a: Array) -> str:
@@ -114,11 +114,15 @@ def memory_order(a: Array) -> str:
 
 
 def padded(x: Array, spec: Conv2dSpec) -> Array:
-    """``x`` with a padding mode other than zeros written out."""
+    """``x``, in the spec's layout, with a padding mode other than zeros written out."""
     if spec.padding_mode == "zeros":
         return x
-    widths = ((0, 0), (0, 0), (spec.PT, spec.PB), (spec.PL, spec.PR))
-    return np.pad(x, widths, mode=_PAD_MODES[spec.padding_mode])  # type: ignore[call-overload, no-any-return]
+    h, w = (spec.PT, spec.PB), (spec.PL, spec.PR)
+    widths = ((0, 0), (0, 0), h, w) if spec.layout == "NCHW" else ((0, 0), h, w, (0, 0))
+    try:
+        return np.pad(x, widths, mode=_PAD_MODES[spec.padding_mode])  # type: ignore[call-overload, no-any-return]
+    except ValueError as error:  # a size beyond what NumPy can count
+        raise MemoryError(f"the padded input is too large: {error}") from None
 
 
 # ---------------------------------------------------------------- out
@@ -159,14 +163,23 @@ def checked_out(
         raise ValueError(f"out has shape {out.shape} but the result has shape {shape}")
     if not out.flags.writeable:
         raise ValueError("out is read-only")
-    # NumPy gives arrays without cells zero strides, which overlap nothing.
-    steps = zip(out.strides, out.shape, strict=True) if out.size else ()
-    if any(step == 0 and size > 1 for step, size in steps):
-        raise ValueError("out overlaps itself in memory (a stride of 0); pass a real array")
+    if overlaps_itself(out):
+        raise ValueError("out overlaps itself in memory; pass a real array")
     for name, a in inputs.items():
         if a is not None and overlap(out, a):
             raise ValueError(f"out overlaps {name} in memory; pass a separate array")
     return out
+
+
+def overlaps_itself(a: Array) -> bool:
+    """Whether two cells may share a byte: each axis must step over all that vary faster."""
+    reach = a.itemsize
+    for step, size in sorted((abs(s), n) for s, n in zip(a.strides, a.shape, strict=True)):
+        if size > 1 and a.size:
+            if step < reach:
+                return True
+            reach += step * (size - 1)
+    return False
 
 
 def overlap(a: Array, b: Array) -> bool:

@@ -40,7 +40,8 @@ def demo(
         _refuse(f"the folder {output.parent} does not exist; make it first or change --output")
     with options(backend=backend, threads=threads):
         try:
-            explain("relu", (1,))  # shows at once whether backend and threads can be had
+            show_config()  # shows at once whether threads and instruction set can be had,
+            explain("relu", (1,))  # and the backend
             picture = photograph(photo)
         except (ValueError, BackendUnavailableError, PhotoError) as error:
             _refuse(str(error))

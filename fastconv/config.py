@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 
 from .spec import PRECISIONS, integer, one_of
@@ -29,12 +29,19 @@ ENVIRONMENT = (
 )
 
 
+MOST_THREADS = 1024
+"""OpenMP ends the process when the system refuses it a thread."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Options:
     backend: str = "auto"
     algorithm: str = "auto"
     precision: str = "default"
     threads: int | None = None
+    outer: _Options | None = None
+    """What holds again when the block ends: kept here, not in :class:`options`, because each
+    thread and each async task has its own."""
 
 
 _scoped: ContextVar[_Options] = ContextVar("fastconv_options", default=_Options())  # noqa: B039
@@ -78,34 +85,39 @@ class options:
         if precision is not None:
             changes["precision"] = one_of("precision", precision, PRECISIONS)
         if threads is not None:
-            changes["threads"] = integer("threads", threads, least=1)
+            changes["threads"] = integer("threads", threads, least=1, most=MOST_THREADS)
         self._changes = changes
-        self._tokens: list[Token[_Options]] = []
 
     def __enter__(self) -> None:
-        self._tokens.append(_scoped.set(replace(_scoped.get(), **self._changes)))  # type: ignore[arg-type]
+        outer = _scoped.get()
+        _scoped.set(replace(outer, outer=outer, **self._changes))  # type: ignore[arg-type]
 
     def __exit__(self, *_: object) -> None:
-        _scoped.reset(self._tokens.pop())
+        _scoped.set(_scoped.get().outer or _Options())
 
 
 def backend_for(argument: object, valid: Sequence[str]) -> str:
     """The backend that a call asks for, ``"auto"`` if nobody names one."""
-    if argument == "auto":
-        argument = _scoped.get().backend
-    if argument == "auto":
-        argument = os.environ.get("FASTCONV_BACKEND") or "auto"
-    return one_of("backend", argument, ("auto", *valid))
+    names = ("auto", *valid)
+    backend = one_of("backend", argument, names)
+    if backend == "auto":
+        backend = one_of("backend", _scoped.get().backend, names)
+    if backend == "auto":
+        backend = one_of("FASTCONV_BACKEND", os.environ.get("FASTCONV_BACKEND") or "auto", names)
+    return backend
 
 
-def algorithm_for(argument: object, valid: Sequence[str]) -> str:
+def algorithm_for(argument: object, valid: Sequence[str], everywhere: Sequence[str]) -> str:
     """The algorithm that a call asks for, ``"auto"`` if nobody names one.
 
-    An algorithm set by :func:`options` holds for the operations that have it.
+    An algorithm set by :func:`options` holds for the operations that have it; ``everywhere``
+    lists those of all operations.
     """
-    if argument == "auto" and _scoped.get().algorithm in valid:
-        argument = _scoped.get().algorithm
-    return one_of("algorithm", argument, ("auto", *valid))
+    algorithm = one_of("algorithm", argument, ("auto", *valid))
+    if algorithm == "auto":
+        scoped = one_of("algorithm", _scoped.get().algorithm, ("auto", *everywhere))
+        algorithm = scoped if scoped in valid else "auto"
+    return algorithm
 
 
 def precision_for(argument: object) -> str:
@@ -155,7 +167,7 @@ def set_num_threads(n: int) -> int:
     ValueError, TypeError
         If ``n`` is not a positive integer.
     """
-    n = integer("the number of threads", n, least=1)
+    n = integer("the number of threads", n, least=1, most=MOST_THREADS)
     global _threads
     previous = _default_threads() if _threads is None else _threads
     _threads = n
@@ -165,11 +177,14 @@ def set_num_threads(n: int) -> int:
 def _default_threads() -> int:
     own = os.environ.get("FASTCONV_NUM_THREADS")
     if own:
-        if not own.strip().isdecimal() or int(own) < 1:
-            raise ValueError(f"FASTCONV_NUM_THREADS must be a positive integer; got {own!r}")
+        if not own.strip().isdecimal() or not 1 <= int(own) <= MOST_THREADS:
+            raise ValueError(
+                f"FASTCONV_NUM_THREADS must be a positive integer up to {MOST_THREADS}; "
+                f"got {own!r}"
+            )
         return int(own)
     openmp = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    if openmp.isdecimal() and int(openmp) >= 1:
+    if openmp.isdecimal() and 1 <= int(openmp) <= MOST_THREADS:
         return int(openmp)
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

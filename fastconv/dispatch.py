@@ -102,6 +102,14 @@ def verdicts(op: str, spec: Spec, algorithm: str, backend: str) -> list[Verdict]
     return found
 
 
+def asked_for(op: str, algorithm: object, backend: object) -> tuple[str, str]:
+    """The algorithm and the backend that a call asks for; "auto" where any will do."""
+    return (
+        config.algorithm_for(algorithm, registry.algorithms(op), registry.ALGORITHMS),
+        config.backend_for(backend, registry.BACKENDS),
+    )
+
+
 def select(op: str, spec: Spec, algorithm: object = "auto", backend: object = "auto") -> Choice:
     """The fastest row that can serve ``spec`` within what the call asks for.
 
@@ -112,22 +120,24 @@ def select(op: str, spec: Spec, algorithm: object = "auto", backend: object = "a
     ValueError, TypeError
         An unknown backend or algorithm, or one that cannot serve this case and why.
     """
-    backend = config.backend_for(backend, registry.BACKENDS)
-    algorithm = config.algorithm_for(algorithm, registry.algorithms(op))
-    choice = _select(op, spec, algorithm, backend, config.get_num_threads())
-    if level := config.debug_level():
-        print(_debug_line(op, spec, algorithm, backend, choice, level), file=sys.stderr)
+    algorithm, backend = asked_for(op, algorithm, backend)
+    choice = choose(op, spec, algorithm, backend, config.get_num_threads())
+    report(op, spec, algorithm, backend, choice)
     return choice
 
 
 @lru_cache(maxsize=4096)
-def _select(op: str, spec: Spec, algorithm: str, backend: str, threads: int) -> Choice:
+def choose(op: str, spec: Spec, algorithm: str, backend: str, threads: int) -> Choice:
+    """The same from what :func:`asked_for` found: no setting is read."""
     if backend != "auto":
         require(backend)
     found = verdicts(op, spec, algorithm, backend)
     accepted = [v.row for v in found if v.reason is None]
     if not accepted:
-        asked = [v for v in found if _asked_for(v.row, algorithm, backend)]
+        asked = [
+            v for v in found
+            if backend in ("auto", v.row.backend) and algorithm in ("auto", v.row.algorithm)
+        ]
         reasons = "".join(f"\n  {v.row.name}: {v.reason}" for v in asked)
         if not asked:
             cells = ", ".join(v.row.name for v in found)
@@ -138,8 +148,10 @@ def _select(op: str, spec: Spec, algorithm: str, backend: str, threads: int) -> 
     return Choice(row, spec.kernel_spec, threads)
 
 
-def _asked_for(row: Kernel, algorithm: str, backend: str) -> bool:
-    return backend in ("auto", row.backend) and algorithm in ("auto", row.algorithm)
+def report(op: str, spec: Spec, algorithm: str, backend: str, choice: Choice) -> None:
+    """The debug line of one call, if ``FASTCONV_DEBUG`` asks for it."""
+    if level := config.debug_level():
+        print(_debug_line(op, spec, algorithm, backend, choice, level), file=sys.stderr)
 
 
 def _debug_line(

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from . import config, heuristics, registry
-from .dispatch import select, verdicts
+import numpy as np
+
+from . import config, heuristics
+from .arrays import FLOATS
+from .dispatch import asked_for, choose, verdicts
+from .registry import INTEGERS
 from .spec import (
     ACTIVATIONS,
     HALF,
     LAYOUTS,
+    LEAKY_SLOPE,
     ActivationSpec,
     Conv2dSpec,
     Pool2dSpec,
@@ -80,11 +86,11 @@ def _short(seconds: float) -> str:
     return f"{seconds / 1e-6:.3g} µs"
 
 
-def explain_spec(op: str, spec: Spec, algorithm: str, backend: str) -> Explanation:
-    """The explanation of a choice that is known as a row's operation and a spec."""
-    choice = select(op, spec, algorithm, backend)
-    algorithm = config.algorithm_for(algorithm, registry.algorithms(op))
-    backend = config.backend_for(backend, registry.BACKENDS)
+def explain_spec(
+    op: str, spec: Spec, algorithm: str, backend: str, threads: int
+) -> Explanation:
+    """The explanation of ``dispatch.choose`` with these arguments."""
+    choice = choose(op, spec, algorithm, backend, threads)
     candidates = tuple(
         Candidate(
             v.row.name, v.reason,
@@ -111,11 +117,13 @@ def _copies(spec: Spec) -> tuple[str, ...]:
     return tuple(copies)
 
 
-def _activation(name: str, x_shape: Any, *, dtype: str = "float32") -> ActivationSpec:
-    size = 1
-    for cells in x_shape:
-        size *= integer("each size of x", cells, least=0)
-    return ActivationSpec(name, size, dtype)
+def _activation(
+    name: str, x_shape: Any, negative_slope: float = LEAKY_SLOPE, *, dtype: str = "float32"
+) -> ActivationSpec:
+    if not isinstance(x_shape, (tuple, list)):
+        raise TypeError(f"the shape of x must be a tuple; got {type(x_shape).__name__}")
+    size = math.prod(integer("each size of x", cells, least=0) for cells in x_shape)
+    return ActivationSpec(name, size, dtype, negative_slope)
 
 
 def _global(mode: str, x_shape: Any, **options: Any) -> Pool2dSpec:
@@ -156,10 +164,12 @@ def explain(
     Parameters
     ----------
     operation : str
-        The name of a public function, such as ``"conv2d"`` or ``"max_pool2d"``.
+        The name of a public function that runs one kernel, such as ``"conv2d"`` or
+        ``"max_pool2d"``; all but ``conv2d_pool2d`` and ``filter2d``, which are conv2d inside.
     *shapes
         Its positional arguments, arrays given as their shapes: ``x_shape, w_shape`` for the
-        convolutions, ``x_shape, pool_size`` for pooling, ``x_shape`` for activations.
+        convolutions, ``x_shape, pool_size`` for pooling and unpooling (whose indices have the
+        shape of x), ``x_shape`` for activations.
     algorithm, backend : str
         As in the call itself.
     **options
@@ -189,4 +199,16 @@ def explain(
         options["precision"] = config.precision_for(options["precision"])
     elif op in ("conv2d", "conv2d_input_grad"):
         options["precision"] = config.precision_for("default")
-    return explain_spec(op, spec_of(*shapes, **options), algorithm, backend)
+    if "dtype" in options:
+        options["dtype"] = _dtype(operation, options["dtype"])
+    if "bias" in options:
+        options["bias"] = options["bias"] is not None and options["bias"] is not False
+    spec = spec_of(*shapes, **options)
+    return explain_spec(op, spec, *asked_for(op, algorithm, backend), config.get_num_threads())
+
+
+def _dtype(operation: str, dtype: Any) -> str:
+    """The name of a dtype that the operation accepts."""
+    exact = operation in ("relu", "relu6", "max_unpool2d") or "max_pool" in operation
+    name = dtype if isinstance(dtype, str) else np.dtype(dtype).name
+    return one_of("dtype", name, (*FLOATS, *INTEGERS) if exact else FLOATS)

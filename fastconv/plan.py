@@ -5,13 +5,15 @@ from __future__ import annotations
 from threading import Lock
 from typing import Any
 
-from . import arrays, config, registry
+from . import arrays, config
 from .arrays import FLOATS, Array
-from .dispatch import Choice, require, select
+from .dispatch import Choice, asked_for, choose, report, require
 from .explanation import Explanation, explain_spec
 from .ops import _run
-from .spec import Conv2dSpec, IntPair, PaddingLike, in_layout, integer
+from .spec import Conv2dSpec, IntPair, PaddingLike, in_layout, integer, pair
 
+# Rows and columns beyond the kernel's of a picture that is only thought of.
+_ROOM = 1 << 16
 # Shapes whose choice a plan keeps; more are chosen anew, oldest first.
 _KEPT_SHAPES = 64
 
@@ -58,6 +60,7 @@ class Conv2dPlan:
         x = arrays.array("x", x)
         arrays.dtype_name(FLOATS, w=self._w, x=x)
         spec, choice, packed = self._for_shape(x.shape)
+        report("conv2d", spec, self._algorithm, self._backend, choice)
         result = arrays.result(out, spec.out_shape, spec.dtype, spec.layout, x=x)
         if result.size:
             _run.convolve(choice, spec, x, packed, self._bias, result)
@@ -81,15 +84,16 @@ class Conv2dPlan:
         TypeError, ValueError, BackendUnavailableError
             As :func:`conv2d`.
         """
-        self._for_shape(x_shape)
+        self._for_shape(tuple(x_shape) if isinstance(x_shape, list) else x_shape)
         return self
 
     def _for_shape(self, x_shape: tuple[int, ...]) -> tuple[Conv2dSpec, Choice, Any]:
-        key = x_shape, config.get_num_threads()
+        threads = config.get_num_threads()
+        key = x_shape, threads
         found = self._prepared.get(key)
         if found is None:
             spec = Conv2dSpec.of(x_shape, self._w.shape, **self._geometry)
-            choice = select("conv2d", spec, self._algorithm, self._backend)
+            choice = choose("conv2d", spec, self._algorithm, self._backend, threads)
             with self._lock:
                 # Packing depends on the weights only, so all shapes of a row share it.
                 if choice.row.name not in self._packed:
@@ -136,7 +140,8 @@ class Conv2dPlan:
             raise RuntimeError(
                 "this plan has seen no input shape yet; give x_shape to plan_conv2d or call it"
             )
-        return explain_spec("conv2d", self._last[0], self._algorithm, self._backend)
+        spec, choice, _ = self._last
+        return explain_spec("conv2d", spec, self._algorithm, self._backend, choice.threads)
 
     def __repr__(self) -> str:
         chosen = self._last[1].row.name if self._last else "not chosen yet"
@@ -176,14 +181,14 @@ precision
     bias = None if bias is None else arrays.array("bias", bias)
     dtype = arrays.dtype_name(FLOATS, w=w, bias=bias)
     geometry: dict[str, Any] = {
-        "stride": stride, "padding": padding, "dilation": dilation, "groups": groups,
+        "stride": _frozen(stride), "padding": _frozen(padding), "dilation": _frozen(dilation),
+        "groups": groups,
         "padding_mode": padding_mode, "dtype": dtype, "layout": layout, "bias": bias is not None,
         "activation": activation, "precision": config.precision_for(precision),
     }
     _check_geometry(w.shape, groups, geometry)
     bias = arrays.bias_of(bias, w.shape[0])
-    algorithm = config.algorithm_for(algorithm, registry.algorithms("conv2d"))
-    backend = config.backend_for(backend, registry.BACKENDS)
+    algorithm, backend = asked_for("conv2d", algorithm, backend)
     if backend != "auto":
         require(backend)
     plan = Conv2dPlan(
@@ -192,9 +197,18 @@ precision
     return plan if x_shape is None else plan.prepare(x_shape)
 
 
+def _frozen(value: Any) -> Any:
+    """Lists as tuples: the caller may change a list later."""
+    return tuple(map(_frozen, value)) if isinstance(value, (list, tuple)) else value
+
+
 def _check_geometry(w_shape: tuple[int, ...], groups: object, geometry: dict[str, Any]) -> None:
     """Report what is wrong whatever the input will be, on a picture that anything fits."""
-    channels = integer("groups", groups, least=1) * (w_shape[1] if len(w_shape) == 4 else 1)
-    size = 1 << 40
-    x_shape = in_layout((1, channels, size, size), geometry["layout"])
+    channels, height, width = integer("groups", groups, least=1), _ROOM, _ROOM
+    if len(w_shape) == 4:
+        dh, dw = pair("dilation", geometry["dilation"], least=1)
+        channels *= w_shape[1]
+        height += w_shape[2] * dh
+        width += w_shape[3] * dw
+    x_shape = in_layout((1, channels, height, width), geometry["layout"])
     Conv2dSpec.of(x_shape, w_shape, **geometry)

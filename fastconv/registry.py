@@ -47,7 +47,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .spec import ActivationSpec, Conv2dSpec, Pool2dSpec, UnpoolSpec
+from .spec import ActivationSpec, Conv2dSpec, Pool2dSpec, UnpoolSpec, extent
 
 BACKENDS = ("cython", "numba", "numpy", "reference", "cuda")
 """Every backend that has a name, the preferred first."""
@@ -56,6 +56,9 @@ NATIVE_FLOATS = ("float32", "float64")
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 DEFAULT_RMS_ERROR = 5e-6
 """``precision="default"`` admits rows whose stated float32 rms relative error is at most this."""
+
+LARGEST_PATCH = 1 << 22
+"""Cells of one channel that a direct kernel may gather to compute a pixel."""
 
 WhyNot = Callable[[Any], "str | None"]
 
@@ -97,19 +100,26 @@ def _float_only(spec: Conv2dSpec | Pool2dSpec | UnpoolSpec | ActivationSpec) -> 
     return None
 
 
+def _patch(spec: Conv2dSpec) -> str | None:
+    height, width = extent(spec.KH, spec.DH), extent(spec.KW, spec.DW)
+    if height * width > LARGEST_PATCH:
+        return f"a window spans {height}×{width} cells, too many to gather for each pixel"
+    return _float_only(spec)
+
+
 def _anything(spec: object) -> str | None:
     return None
 
 
 ROWS: tuple[Kernel, ...] = (
-    Kernel("conv2d", "direct", "cython", _float_only),
+    Kernel("conv2d", "direct", "cython", _patch),
     Kernel("conv2d", "im2col", "cython", _float_only),
     Kernel("conv2d", "direct", "numba", _float_only),
     Kernel("conv2d", "im2col", "numba", _float_only),
     Kernel("conv2d", "im2col", "numpy", _float_only),
     Kernel("conv2d", "fft", "numpy", _float_only, direct_sum=False, rms_error=2e-6),
     Kernel("conv2d", "direct", "reference", _float_only),
-    Kernel("conv2d_input_grad", "phases", "cython", _float_only),
+    Kernel("conv2d_input_grad", "phases", "cython", _patch),
     Kernel("conv2d_input_grad", "phases", "numba", _float_only),
     Kernel("conv2d_input_grad", "phases", "numpy", _float_only),
     Kernel("conv2d_input_grad", "direct", "reference", _float_only),
@@ -128,6 +138,9 @@ ROWS: tuple[Kernel, ...] = (
 )
 
 OPERATIONS = tuple(dict.fromkeys(row.op for row in ROWS))
+
+
+ALGORITHMS = tuple(dict.fromkeys(row.algorithm for row in ROWS))
 
 
 def rows(op: str) -> tuple[Kernel, ...]:

@@ -47,11 +47,9 @@ class _Axis:
 def _axis_phases(n: int, out: int, k: int, s: int, d: int, before: int) -> Iterator[_Axis]:
     g = gcd(s, d)
     step = s // g
-    for r in range(s):
-        first = (r - before) % s  # the phase's first cell: (first + before) ≡ r mod s
+    for first in range(min(s, n)):  # the phase's first cell
+        r = (first + before) % s
         size = len(range(first, n, s))
-        if size == 0:
-            continue
         into = slice(first, n, s)
         nothing = _Axis(into, slice(0, 0), 0, slice(0, 0), 0, 0, 0, 1, size)
         taps = [kh for kh in range(k) if kh * d % s == r]

@@ -17,7 +17,7 @@ def convolve(choice: Choice, spec: Conv2dSpec, x: Array, packed: Any, bias: Arra
     if out.size == 0:
         return
     row, dtype = choice.row, choice.spec.dtype
-    x, _ = arrays.readable(arrays.padded(arrays.logical(x, spec.layout), spec), row, dtype)
+    x, _ = arrays.readable(arrays.logical(arrays.padded(x, spec), spec.layout), row, dtype)
     if bias is not None:
         bias = arrays.contiguous(bias, dtype)
     out = arrays.logical(out, spec.layout)
@@ -36,16 +36,18 @@ def pool(spec: Pool2dSpec, x: Array, backend: str, out: object) -> Array | tuple
     """Choose and run a pooling kernel."""
     choice = select("pool2d", spec, backend=backend)
     result = arrays.result(out, spec.out_shape, spec.dtype, spec.layout, x=x)
-    indices = arrays.result(None, spec.out_shape, "int64", spec.layout)
+    indices = None
+    if spec.return_indices:
+        indices = arrays.result(None, spec.out_shape, "int64", spec.layout)
     if result.size:
         dtype = choice.spec.dtype
         x, _ = arrays.readable(arrays.logical(x, spec.layout), choice.row, dtype)
         final = arrays.logical(result, spec.layout)
         target = arrays.landing(final, choice.row, dtype)
-        where = arrays.logical(indices, spec.layout) if spec.return_indices else None
+        where = None if indices is None else arrays.logical(indices, spec.layout)
         choice.module.run(choice.spec, x, target, where, choice.threads)
         arrays.land(target, final)
-    return (result, indices) if spec.return_indices else result
+    return result if indices is None else (result, indices)
 
 
 def unpool(spec: UnpoolSpec, x: Array, indices: Array, backend: str, out: object) -> Array:

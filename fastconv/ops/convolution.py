@@ -182,15 +182,16 @@ def conv2d_pool2d(
         As :func:`conv2d` and :func:`max_pool2d`.
     """
     pooling = _POOLS[one_of("pool", pool, tuple(_POOLS))]
-    if out is not None:
-        _refuse_overlap(out, x=x, w=w, bias=bias)
     x, w = arrays.array("x", x), arrays.array("w", w)
+    bias = None if bias is None else arrays.array("bias", bias)
+    arrays.dtype_name(FLOATS, x=x, w=w, bias=bias)
+    _refuse_overlap(out, x=x, w=w, bias=bias)
     dtype = x.dtype
     # Half types stay in float32 between the steps, so that the result is rounded once.
-    wide = dtype.name in HALF and w.dtype == dtype
+    wide = dtype.name in HALF
     if wide:
         x, w = x.astype(np.float32), w.astype(np.float32)
-        bias = None if bias is None else arrays.array("bias", bias).astype(np.float32)
+        bias = None if bias is None else bias.astype(np.float32)
     maps = conv2d(
         x, w, bias, stride=stride, padding=padding, dilation=dilation, groups=groups,
         padding_mode=padding_mode, activation=activation, layout=layout, algorithm=algorithm,
@@ -212,7 +213,7 @@ def conv2d_pool2d(
 
 
 def _refuse_overlap(out: object, **inputs: Any) -> None:
-    """conv2d never sees this ``out``, so its overlap with the inputs is looked for here."""
+    """For inputs that the last step, which checks ``out``, does not see as they were given."""
     for name, a in inputs.items():
         if isinstance(out, np.ndarray) and isinstance(a, np.ndarray) and arrays.overlap(out, a):
             raise ValueError(f"out overlaps {name} in memory; pass a separate array")
@@ -253,6 +254,8 @@ def filter2d(
     if image.ndim not in (2, 3):
         raise ValueError(f"image must have the axes (H, W) or (H, W, C); got shape {image.shape}")
     bank, several = _bank(kernels, image)
+    given = kernels if isinstance(kernels, (list, tuple)) else [kernels]
+    _refuse_overlap(out, **{f"kernel {i}": kernel for i, kernel in enumerate(given)})
     channels = 1 if image.ndim == 2 else image.shape[2]
     count = len(bank)
     # One group for each channel; output channel c·K + k is kernel k on channel c.
@@ -269,7 +272,7 @@ def filter2d(
     if out is None:
         result = arrays.empty(shape, image.dtype.newbyteorder("="))
     else:
-        result = arrays.checked_out(out, shape, dtype, image=image, kernels=bank)
+        result = arrays.checked_out(out, shape, dtype, image=image)
     if result.flags.c_contiguous:
         _run.convolve(
             choice, spec, x, _run.pack(choice, w), None,

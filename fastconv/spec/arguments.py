@@ -20,6 +20,9 @@ PADDING_NAMES = ("valid", "same", "same_lower", "full")
 ACTIVATIONS = ("relu", "relu6", "leaky_relu", "sigmoid", "tanh", "silu", "hardswish")
 POOL_MODES = ("max", "avg", "sum", "lp")
 HALF = ("float16", "bfloat16")
+LARGEST = 1 << 40
+"""Bound of every number, and of the cells of a padded picture: products of a few such sizes
+still fit into 64 bits, so no kernel need fear an overflow."""
 LEAKY_SLOPE = 0.01
 """The slope that ``activation="leaky_relu"`` means, as in ``torch.nn.functional``."""
 
@@ -33,8 +36,8 @@ def one_of(name: str, value: object, valid: Sequence[str]) -> str:
     return value
 
 
-def integer(name: str, value: object, *, least: int) -> int:
-    """``value`` as an int that is at least ``least``."""
+def integer(name: str, value: object, *, least: int, most: int = LARGEST) -> int:
+    """``value`` as an int from ``least`` to ``most``."""
     if isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name} must be an integer, not a boolean")
     try:
@@ -43,6 +46,8 @@ def integer(name: str, value: object, *, least: int) -> int:
         raise TypeError(f"{name} must be an integer; got {type(value).__name__}") from None
     if number < least:
         raise ValueError(f"{name} must be at least {least}; got {number}")
+    if number > most:
+        raise ValueError(f"{name} must be at most {most}; got {number}")
     return number
 
 
@@ -129,6 +134,12 @@ def resolve_padding(
         return pt, pb, pl, pr
     ph, pw = pair("padding", padding, least=0)
     return ph, ph, pw, pw
+
+
+def check_padded(height: int, width: int) -> None:
+    """Refuse a padded picture that no memory could hold, whatever the output's size."""
+    if height * width > LARGEST:
+        raise MemoryError(f"the padded input would be too large: {height}×{width} cells")
 
 
 def windows_along(n: int, k: int, s: int, d: int, before: int, after: int) -> int:

@@ -10,6 +10,7 @@ from .arguments import (
     LAYOUTS,
     PADDING_MODES,
     PRECISIONS,
+    check_padded,
     extent,
     integer,
     itemsize,
@@ -96,6 +97,7 @@ class Conv2dSpec:
                     f"padding_mode='circular' needs padding ≤ {axis}; got {max(before, after)} "
                     f"for {axis} {size}"
                 )
+        check_padded(ih + pt + pb, iw + pl + pr)
         return cls(
             N=n, IC=ic, IH=ih, IW=iw, OC=oc,
             OH=windows_along(ih, kh, sh, dh, pt, pb), OW=windows_along(iw, kw, sw, dw, pl, pr),
@@ -149,6 +151,7 @@ class Conv2dSpec:
                 f"the result of this transposed convolution would be empty ({ih}×{iw}); "
                 f"use less padding"
             )
+        check_padded(ih + pt + pb, iw + pl + pr)
         return cls(
             N=n, IC=icg * g, IH=ih, IW=iw, OC=oc, OH=oh, OW=ow, KH=kh, KW=kw, SH=sh, SW=sw,
             DH=dh, DW=dw, PT=pt, PB=pb, PL=pl, PR=pr, G=g, dtype=dtype, layout=layout, bias=bias,
@@ -187,10 +190,13 @@ class Conv2dSpec:
 
     @property
     def kernel_spec(self) -> Conv2dSpec:
-        """What a kernel sees: half types widened, a non-zero padding mode already in memory."""
-        spec = self
-        if spec.dtype in HALF:
-            spec = replace(spec, dtype="float32")
+        """What a kernel sees: half types widened, a non-zero padding mode already in memory,
+        and no stride or dilation where there is a single step: they could be any number."""
+        spec = replace(
+            self, dtype="float32" if self.dtype in HALF else self.dtype,
+            SH=self.SH if self.OH > 1 else 1, SW=self.SW if self.OW > 1 else 1,
+            DH=self.DH if self.KH > 1 else 1, DW=self.DW if self.KW > 1 else 1,
+        )
         if spec.padding_mode != "zeros":
             spec = replace(
                 spec, IH=self.IH + self.PT + self.PB, IW=self.IW + self.PL + self.PR,

@@ -13,6 +13,7 @@ from .arguments import (
     HALF,
     LAYOUTS,
     boolean,
+    check_padded,
     extent,
     integer,
     itemsize,
@@ -94,6 +95,7 @@ class Pool2dSpec:
                     f"{before} + {size} + {after}; pad more or use a smaller pool_size"
                 )
             sizes.append(windows)
+        check_padded(ih + pt + pb, iw + pl + pr)
         return cls(
             mode=mode, N=n, C=c, IH=ih, IW=iw, OH=sizes[0], OW=sizes[1], KH=kh, KW=kw, SH=sh,
             SW=sw, DH=dh, DW=dw, PT=pt, PB=pb, PL=pl, PR=pr,
@@ -150,8 +152,13 @@ class Pool2dSpec:
 
     @property
     def kernel_spec(self) -> Pool2dSpec:
-        """What a kernel sees: half types widened to float32."""
-        return replace(self, dtype="float32") if self.dtype in HALF else self
+        """What a kernel sees: half types widened to float32, and no stride or dilation where
+        there is a single step: they could be any number."""
+        return replace(
+            self, dtype="float32" if self.dtype in HALF else self.dtype,
+            SH=self.SH if self.OH > 1 else 1, SW=self.SW if self.OW > 1 else 1,
+            DH=self.DH if self.KH > 1 else 1, DW=self.DW if self.KW > 1 else 1,
+        )
 
     def rows(self) -> tuple[IntArray, IntArray, IntArray]:
         """(first, stop, count) for each output row: the cells are range(first, stop, DH),
@@ -296,8 +303,8 @@ class UnpoolSpec:
 
     @property
     def kernel_spec(self) -> UnpoolSpec:
-        """What a kernel sees: values are only moved, so every type stays as it is."""
-        return self
+        """What a kernel sees: half types widened to float32, which is exact."""
+        return replace(self, dtype="float32") if self.dtype in HALF else self
 
     def __str__(self) -> str:
         return f"{'×'.join(map(str, self.x_shape))} to {self.OH}×{self.OW} {self.dtype}"

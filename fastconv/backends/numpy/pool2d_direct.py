@@ -43,7 +43,10 @@ class _Windows:
 
     def taps(self) -> Iterator[tuple[Index, Index]]:
         """(outputs, inputs) for each t: which windows have a t-th cell, and which cell it is."""
-        for t in range(self.count):
+        # Windows may reach far outside the picture; only taps that can meet it are tried.
+        low = max(0, -int(self.start.max()) // self.step)
+        high = (int(self.stop.max()) - int(self.start.min())) // self.step + 1
+        for t in range(low, min(self.count, high)):
             cells = self.start + t * self.step
             outputs = np.flatnonzero((cells >= 0) & (cells < self.stop))
             if outputs.size:
