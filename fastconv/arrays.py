@@ -8,6 +8,7 @@ read it as it is.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -56,18 +57,23 @@ def dtype_name(accepted: Sequence[str], **arrays: Array | None) -> str:
     for label, a in arrays.items():
         if a is None:
             continue
-        if a.dtype.name not in accepted:
-            raise TypeError(
-                f"{label} has dtype {a.dtype.name}; accepted are {', '.join(accepted)}"
-            )
+        found = _name(a.dtype)
+        if found not in accepted:
+            raise TypeError(f"{label} has dtype {found}; accepted are {', '.join(accepted)}")
         if not first:
-            first, name = label, a.dtype.name
-        elif a.dtype.name != name:
+            first, name = label, found
+        elif found != name:
             raise TypeError(
-                f"{first} has dtype {name} but {label} has {a.dtype.name}; they must be "
+                f"{first} has dtype {name} but {label} has {found}; they must be "
                 f"equal, for example {label}.astype({first}.dtype)"
             )
     return name
+
+
+@lru_cache(maxsize=256)
+def _name(dtype: np.dtype[Any]) -> str:
+    """NumPy makes the name anew each time, which takes as long as a small convolution."""
+    return str(dtype.name)
 
 
 def bias_of(bias: object, channels: int) -> Array | None:

@@ -71,7 +71,10 @@ class Choice:
     @property
     def module(self) -> ModuleType:
         """The kernel's module, imported at its first use."""
-        return import_module(self.row.module)
+        return _module(self.row.module)
+
+
+_module = cache(import_module)
 
 
 @dataclass(frozen=True, slots=True)

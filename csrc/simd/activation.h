@@ -142,7 +142,19 @@ enum { GATHERED = 256 }; /* elements that the strided walk holds on the stack */
 
 INLINE void activate_run(int kind, vec slope, const real *x, real *out, ptrdiff_t n)
 {
-    ptrdiff_t i = 0;
+    /* Up to a whole vector's address, so that no store spans two cache lines. */
+    ptrdiff_t i = (ptrdiff_t)(-((uintptr_t)out / sizeof(real)) % VL);
+    i = i < n ? i : n;
+    vstore_n(out, i, activate(kind, slope, vload_n(x, i)));
+    /* Loads before stores: a load waits for an earlier store whose address ends alike. */
+    for (; i <= n - 4 * VL; i += 4 * VL) {
+        const vec a = vload(x + i), b = vload(x + i + VL);
+        const vec c = vload(x + i + 2 * VL), d = vload(x + i + 3 * VL);
+        vstore(out + i, activate(kind, slope, a));
+        vstore(out + i + VL, activate(kind, slope, b));
+        vstore(out + i + 2 * VL, activate(kind, slope, c));
+        vstore(out + i + 3 * VL, activate(kind, slope, d));
+    }
     for (; i <= n - VL; i += VL)
         vstore(out + i, activate(kind, slope, vload(x + i)));
     vstore_n(out + i, n - i, activate(kind, slope, vload_n(x + i, n - i)));
