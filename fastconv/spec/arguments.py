@@ -36,8 +36,8 @@ def one_of(name: str, value: object, valid: Sequence[str]) -> str:
     return value
 
 
-def integer(name: str, value: object, *, least: int, most: int = LARGEST) -> int:
-    """``value`` as an int from ``least`` to ``most``."""
+def integer(name: str, value: object, *, least: int, most: int | None = LARGEST) -> int:
+    """``value`` as an int from ``least`` to ``most``; None bounds nothing."""
     if isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name} must be an integer, not a boolean")
     try:
@@ -46,7 +46,7 @@ def integer(name: str, value: object, *, least: int, most: int = LARGEST) -> int
         raise TypeError(f"{name} must be an integer; got {type(value).__name__}") from None
     if number < least:
         raise ValueError(f"{name} must be at least {least}; got {number}")
-    if number > most:
+    if most is not None and number > most:
         raise ValueError(f"{name} must be at most {most}; got {number}")
     return number
 
@@ -58,13 +58,16 @@ def boolean(name: str, value: object) -> bool:
     return bool(value)
 
 
-def pair(name: str, value: object, *, least: int) -> tuple[int, int]:
+def pair(
+    name: str, value: object, *, least: int, most: int | None = LARGEST
+) -> tuple[int, int]:
     """An int for both axes, or a pair (height, width)."""
     if isinstance(value, (tuple, list)):
         if len(value) != 2:
             raise ValueError(f"{name} must be an int or a pair (height, width); got {value!r}")
-        return integer(name, value[0], least=least), integer(name, value[1], least=least)
-    number = integer(name, value, least=least)
+        height, width = (integer(name, v, least=least, most=most) for v in value)
+        return height, width
+    number = integer(name, value, least=least, most=most)
     return number, number
 
 
@@ -129,10 +132,10 @@ def resolve_padding(
                 f"{', '.join(PADDING_NAMES)}; got {padding!r}"
             )
         (pt, pb), (pl, pr) = (
-            (integer("padding", p[0], least=0), integer("padding", p[1], least=0)) for p in padding
+            pair("padding", p, least=0, most=None) for p in padding
         )
         return pt, pb, pl, pr
-    ph, pw = pair("padding", padding, least=0)
+    ph, pw = pair("padding", padding, least=0, most=None)  # what it adds is bounded later
     return ph, ph, pw, pw
 
 
