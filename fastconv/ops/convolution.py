@@ -83,12 +83,7 @@ def conv2d(
         layout=layout, bias=bias is not None, activation=activation,
         precision=config.precision_for(precision),
     )
-    bias = arrays.bias_of(bias, spec.OC)
-    choice = select("conv2d", spec, algorithm, backend)
-    result = arrays.result(out, spec.out_shape, spec.dtype, spec.layout, x=x, w=w, bias=bias)
-    if result.size:
-        _run.convolve(choice, spec, x, _run.pack(choice, w), bias, result)
-    return result
+    return _call("conv2d", spec, spec.out_shape, x, w, bias, algorithm, backend, out)
 
 
 def conv_transpose2d(
@@ -140,9 +135,17 @@ def conv_transpose2d(
         layout=layout, bias=bias is not None, activation=activation,
         precision=config.precision_for(precision),
     )
-    bias = arrays.bias_of(bias, spec.IC)
-    choice = select("conv2d_input_grad", spec, algorithm, backend)
-    result = arrays.result(out, spec.x_shape, spec.dtype, spec.layout, x=x, w=w, bias=bias)
+    return _call("conv2d_input_grad", spec, spec.x_shape, x, w, bias, algorithm, backend, out)
+
+
+def _call(
+    op: str, spec: Conv2dSpec, result_shape: tuple[int, int, int, int], x: Array, w: Array,
+    bias: Array | None, algorithm: str, backend: str, out: object,
+) -> Array:
+    """Choose, pack and run: the part that a convolution and its transpose share."""
+    bias = arrays.bias_of(bias, result_shape[1])
+    choice = select(op, spec, algorithm, backend)
+    result = arrays.result(out, result_shape, spec.dtype, spec.layout, x=x, w=w, bias=bias)
     if result.size:
         _run.convolve(choice, spec, x, _run.pack(choice, w), bias, result)
     return result
@@ -273,14 +276,13 @@ def filter2d(
         result = arrays.empty(shape, image.dtype.newbyteorder("="))
     else:
         result = arrays.checked_out(out, shape, dtype, image=image)
+    nhwc = 1, spec.OH, spec.OW, spec.OC
     if result.flags.c_contiguous:
-        _run.convolve(
-            choice, spec, x, _run.pack(choice, w), None,
-            result.reshape(1, spec.OH, spec.OW, spec.OC),
-        )
+        maps = result.reshape(nhwc)
     else:
-        maps = arrays.empty((1, spec.OH, spec.OW, spec.OC), result.dtype.newbyteorder("="))
-        _run.convolve(choice, spec, x, _run.pack(choice, w), None, maps)
+        maps = arrays.empty(nhwc, result.dtype.newbyteorder("="))
+    _run.convolve(choice, spec, x, _run.pack(choice, w), None, maps)
+    if not result.flags.c_contiguous:
         result[...] = maps.reshape(shape)
     return result
 
