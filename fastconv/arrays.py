@@ -94,17 +94,23 @@ def logical(a: Array, layout: str) -> Array:
     return a if layout == "NCHW" else a.transpose(_TO_NCHW)
 
 
-def readable(a: Array, row: Kernel, dtype: str) -> tuple[Array, str | None]:
-    """``a`` as ``row`` can read it, with what had to be copied, or None."""
+def readable(a: Array, row: Kernel, dtype: str) -> Array:
+    """``a`` as ``row`` can read it: itself, or a copy in the same memory order if possible."""
     wanted = dtype_of(dtype)
     if a.dtype != wanted:  # half types are widened; byte order is made native
-        why = "byte order" if a.dtype.name == dtype else f"{a.dtype.name} widened to {dtype}"
-        return np.asarray(a, wanted), why
-    if not a.flags.aligned or any(step % a.itemsize for step in a.strides):
-        return a.copy("K"), "alignment"
-    if "strided" not in row.layouts and memory_order(a) not in row.layouts:
-        return np.ascontiguousarray(a), "memory order"
-    return a, None
+        return np.asarray(a, wanted)
+    if not _in_whole_cells(a):
+        return a.copy("K")
+    return a if _in_layout_of(row, a) else np.ascontiguousarray(a)
+
+
+def _in_whole_cells(a: Array) -> bool:
+    """Whether kernels, which count strides in elements, can address every cell."""
+    return a.flags.aligned and not any(step % a.itemsize for step in a.strides)
+
+
+def _in_layout_of(row: Kernel, a: Array) -> bool:
+    return "strided" in row.layouts or memory_order(a) in row.layouts
 
 
 def contiguous(a: Array, dtype: str) -> Array:
@@ -210,10 +216,7 @@ def same_cells(a: Array, b: Array) -> bool:
 def landing(out: Array, row: Kernel, dtype: str) -> Array:
     """Where the kernel writes: ``out`` itself, or a temporary that :func:`land` rounds."""
     direct = (
-        out.dtype == dtype_of(dtype)
-        and out.flags.aligned
-        and not any(step % out.itemsize for step in out.strides)
-        and ("strided" in row.layouts or memory_order(out) in row.layouts)
+        out.dtype == dtype_of(dtype) and _in_whole_cells(out) and _in_layout_of(row, out)
     )
     return out if direct else empty(out.shape, dtype_of(dtype))
 

@@ -62,8 +62,7 @@ class Conv2dPlan:
         spec, choice, packed = self._for_shape(x.shape)
         report("conv2d", spec, self._algorithm, self._backend, choice)
         result = arrays.result(out, spec.out_shape, spec.dtype, spec.layout, x=x)
-        if result.size:
-            _run.convolve(choice, spec, x, packed, self._bias, result)
+        _run.convolve(choice, spec, x, packed, self._bias, result)
         return result
 
     def prepare(self, x_shape: tuple[int, ...]) -> Conv2dPlan:

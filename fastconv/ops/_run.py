@@ -17,7 +17,7 @@ def convolve(choice: Choice, spec: Conv2dSpec, x: Array, packed: Any, bias: Arra
     if out.size == 0:
         return
     row, dtype = choice.row, choice.spec.dtype
-    x, _ = arrays.readable(arrays.logical(arrays.padded(x, spec), spec.layout), row, dtype)
+    x = arrays.readable(arrays.logical(arrays.padded(x, spec), spec.layout), row, dtype)
     if bias is not None:
         bias = arrays.contiguous(bias, dtype)
     out = arrays.logical(out, spec.layout)
@@ -28,7 +28,7 @@ def convolve(choice: Choice, spec: Conv2dSpec, x: Array, packed: Any, bias: Arra
 
 def pack(choice: Choice, w: Array) -> Any:
     """The weights as the chosen kernel wants them."""
-    w, _ = arrays.readable(w, choice.row, choice.spec.dtype)
+    w = arrays.readable(w, choice.row, choice.spec.dtype)
     return choice.module.pack(choice.spec, w, choice.threads)
 
 
@@ -41,7 +41,7 @@ def pool(spec: Pool2dSpec, x: Array, backend: str, out: object) -> Array | tuple
         indices = arrays.result(None, spec.out_shape, "int64", spec.layout)
     if result.size:
         dtype = choice.spec.dtype
-        x, _ = arrays.readable(arrays.logical(x, spec.layout), choice.row, dtype)
+        x = arrays.readable(arrays.logical(x, spec.layout), choice.row, dtype)
         final = arrays.logical(result, spec.layout)
         target = arrays.landing(final, choice.row, dtype)
         where = None if indices is None else arrays.logical(indices, spec.layout)
@@ -59,8 +59,8 @@ def unpool(spec: UnpoolSpec, x: Array, indices: Array, backend: str, out: object
     if result.size:
         final = arrays.logical(result, spec.layout)
         target = arrays.landing(final, choice.row, choice.spec.dtype)
-        x, _ = arrays.readable(arrays.logical(x, spec.layout), choice.row, choice.spec.dtype)
-        where, _ = arrays.readable(arrays.logical(indices, spec.layout), choice.row, "int64")
+        x = arrays.readable(arrays.logical(x, spec.layout), choice.row, choice.spec.dtype)
+        where = arrays.readable(arrays.logical(indices, spec.layout), choice.row, "int64")
         choice.module.run(choice.spec, x, where, target, choice.threads)
         arrays.land(target, final)
     return result
@@ -75,7 +75,7 @@ def activate(spec: ActivationSpec, x: Array, backend: str, out: object) -> Array
         in_place = isinstance(out, type(x)) and arrays.same_cells(out, x)
         result = arrays.checked_out(out, x.shape, spec.dtype, **({} if in_place else {"x": x}))
     if result.size:
-        x, _ = arrays.readable(x, choice.row, choice.spec.dtype)
+        x = arrays.readable(x, choice.row, choice.spec.dtype)
         target = arrays.landing(result, choice.row, choice.spec.dtype)
         choice.module.run(choice.spec, x, target, choice.threads)
         arrays.land(target, result)

@@ -28,8 +28,32 @@ from .arguments import (
 IntArray: TypeAlias = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True)
-class Pool2dSpec:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Planes:
+    """Maps of one size to maps of another, channel by channel."""
+
+    N: int
+    C: int
+    IH: int
+    IW: int
+    OH: int
+    OW: int
+    dtype: str = "float32"
+    layout: str = "NCHW"
+
+    @property
+    def x_shape(self) -> tuple[int, int, int, int]:
+        """Logical (N, C, IH, IW)."""
+        return self.N, self.C, self.IH, self.IW
+
+    @property
+    def out_shape(self) -> tuple[int, int, int, int]:
+        """Logical (N, C, OH, OW)."""
+        return self.N, self.C, self.OH, self.OW
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pool2dSpec(_Planes):
     """One pooling: a window per output cell, reduced by ``mode``.
 
     Sliding, adaptive and global pooling differ only in their windows, which
@@ -37,12 +61,6 @@ class Pool2dSpec:
     """
 
     mode: str
-    N: int
-    C: int
-    IH: int
-    IW: int
-    OH: int
-    OW: int
     KH: int = 1
     KW: int = 1
     SH: int = 1
@@ -58,8 +76,6 @@ class Pool2dSpec:
     divisor_override: int | None = None
     norm: float = 2.0
     return_indices: bool = False
-    dtype: str = "float32"
-    layout: str = "NCHW"
 
     @classmethod
     def of(
@@ -123,16 +139,6 @@ class Pool2dSpec:
             mode=mode, N=n, C=c, IH=ih, IW=iw, OH=oh, OW=ow, adaptive=True,
             return_indices=boolean("return_indices", return_indices), dtype=dtype, layout=layout,
         )
-
-    @property
-    def x_shape(self) -> tuple[int, int, int, int]:
-        """Logical (N, C, IH, IW)."""
-        return self.N, self.C, self.IH, self.IW
-
-    @property
-    def out_shape(self) -> tuple[int, int, int, int]:
-        """Logical (N, C, OH, OW)."""
-        return self.N, self.C, self.OH, self.OW
 
     @property
     def flops(self) -> int:
@@ -238,18 +244,9 @@ def _frozen(a: IntArray) -> IntArray:
     return a
 
 
-@dataclass(frozen=True, slots=True)
-class UnpoolSpec:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnpoolSpec(_Planes):
     """Max unpooling: each value goes to its index in an otherwise zero (OH, OW) plane."""
-
-    N: int
-    C: int
-    IH: int
-    IW: int
-    OH: int
-    OW: int
-    dtype: str = "float32"
-    layout: str = "NCHW"
 
     @classmethod
     def of(
@@ -278,16 +275,6 @@ class UnpoolSpec:
         if oh < 1 or ow < 1:
             raise ValueError(f"the result would be empty ({oh}×{ow}); use less padding")
         return cls(N=n, C=c, IH=ih, IW=iw, OH=oh, OW=ow, dtype=dtype, layout=layout)
-
-    @property
-    def x_shape(self) -> tuple[int, int, int, int]:
-        """Logical (N, C, IH, IW)."""
-        return self.N, self.C, self.IH, self.IW
-
-    @property
-    def out_shape(self) -> tuple[int, int, int, int]:
-        """Logical (N, C, OH, OW)."""
-        return self.N, self.C, self.OH, self.OW
 
     @property
     def flops(self) -> int:
