@@ -58,12 +58,12 @@ class options:
     precision : {"strict", "default", "fast"}, optional
         Used by calls that leave the argument at ``"default"``.
     threads : int, optional
-        Number of threads, at least 1.
+        Number of threads, 1 to 1024.
 
     Raises
     ------
     ValueError, TypeError
-        For an unknown precision or a thread count below 1. An unknown backend or
+        For an unknown precision or a thread count out of range. An unknown backend or
         algorithm is reported by the call that meets it.
 
     Examples
@@ -155,7 +155,7 @@ def set_num_threads(n: int) -> int:
     Parameters
     ----------
     n : int
-        At least 1. Calls with little work still use one thread.
+        1 to 1024. Calls with little work still use one thread.
 
     Returns
     -------
@@ -165,7 +165,7 @@ def set_num_threads(n: int) -> int:
     Raises
     ------
     ValueError, TypeError
-        If ``n`` is not a positive integer.
+        If ``n`` is not such an integer.
     """
     n = integer("the number of threads", n, least=1, most=MOST_THREADS)
     global _threads

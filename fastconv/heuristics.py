@@ -1,8 +1,9 @@
 """Which row is the fastest: a cost model of seconds, and the threads that work is worth.
 
 Pure functions of the spec. The constants belong to one kind of machine (an AVX-512 server
-core) and are printed by ``python -m benchmarks.calibrate``; only their ratios decide, and
-``explain()`` shows the seconds that they predict. float32; float64 takes twice as long.
+core): rounded means of what ``python -m benchmarks.calibrate`` prints. Only their ratios
+decide, and ``explain()`` shows the seconds that they predict. float32; float64 takes twice as
+long.
 """
 
 from __future__ import annotations

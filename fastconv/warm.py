@@ -46,7 +46,7 @@ def warmup(backend: str = "numba", dtypes: Sequence[str] = NATIVE_FLOATS) -> Non
     for row in registry.ROWS:
         if row.backend == backend:
             for dtype in dtypes:
-                # Serial and parallel code are compiled apart.
+                # One thread and several are launched by different code.
                 for threads in sorted({1, min(2, config.get_num_threads())}):
                     _run_once(row, dtype, threads)
 
