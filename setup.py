@@ -30,7 +30,10 @@ X86_64 = sysconfig.get_platform().endswith(("x86_64", "amd64"))
 C_FLAGS = [
     "-O3", "-g" if DEBUG else "-g0", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden",
 ]
-KERNEL_FLAGS = [*C_FLAGS, "-std=gnu11", "-ffp-contract=fast", "-fPIC"]
+KERNEL_FLAGS = [
+    *C_FLAGS, "-std=gnu11", "-ffp-contract=fast", "-fPIC", "-Wno-unused-function",
+    "-MMD",  # the compiler writes down which headers a unit includes
+]
 ISA_FLAGS = {"baseline": []}
 if X86_64:
     ISA_FLAGS["avx2"] = ["-mavx2", "-mfma"]
@@ -39,6 +42,8 @@ if X86_64:
         "-mprefer-vector-width=512",
     ]
 
+ONCE = ["csrc/simd/isa.c", "csrc/simd/team.c"]  # for the baseline only
+UNITS = sorted({str(path) for path in Path("csrc/simd").glob("*.c")} - set(ONCE))
 SIMD_HEADERS = sorted(map(str, Path("csrc/simd").glob("*.h")))
 OPENMP_PROBE = """
 #include <omp.h>
@@ -70,6 +75,15 @@ def openmp_works(compiler) -> bool:
     return result.returncode == 0 and result.stdout.strip() == "4950"
 
 
+def is_stale(unit: Path) -> bool:
+    """Whether a unit must be compiled again, its object and dependencies being ``unit.o, .d``."""
+    try:
+        sources = unit.with_suffix(".d").read_text().partition(":")[2].replace("\\\n", " ").split()
+    except FileNotFoundError:
+        return True
+    return newer_group([*sources, "setup.py"], str(unit.with_suffix(".o")), "newer")
+
+
 class BuildKernels(build_ext):
     """build_ext that probes OpenMP and adds the kernels of every instruction set to ``isa``."""
 
@@ -88,19 +102,18 @@ class BuildKernels(build_ext):
         super().build_extension(ext)
 
     def kernel_objects(self) -> list[str]:
-        source = "csrc/simd/kernels.c"
+        """Every unit of ``csrc/simd`` for every instruction set and element type."""
         objects = []
         for isa, flags in ISA_FLAGS.items():
             for bits in ("32", "64"):
-                symbol = f"f{bits}_{isa}"
-                folder = os.path.join(self.build_temp, "kernels", symbol)
-                target = os.path.join(folder, "csrc", "simd", "kernels.o")
-                if self.force or newer_group([source, *SIMD_HEADERS, "setup.py"], target, "newer"):
-                    [target] = self.compiler.compile(
-                        [source], folder, macros=[("KERNELS", symbol), ("REAL_BITS", bits)],
-                        extra_postargs=[*KERNEL_FLAGS, *flags],
-                    )
-                objects.append(target)
+                kind = f"f{bits}_{isa}"
+                folder = os.path.join(self.build_temp, "kernels", kind)
+                stale = [u for u in UNITS if self.force or is_stale(Path(folder, u))]
+                self.compiler.compile(
+                    stale, folder, macros=[("KIND", kind), ("REAL_BITS", bits)],
+                    extra_postargs=[*KERNEL_FLAGS, *flags],
+                )
+                objects += [str(Path(folder, unit).with_suffix(".o")) for unit in UNITS]
         return objects
 
 
@@ -108,7 +121,7 @@ def extension(pyx: Path) -> Extension:
     is_home = pyx.stem == "isa"
     return Extension(
         f"fastconv.backends.cython.{pyx.stem}",
-        [str(pyx), *(["csrc/simd/isa.c", "csrc/simd/team.c"] if is_home else [])],
+        [str(pyx), *(ONCE if is_home else [])],
         include_dirs=["csrc", np.get_include()],
         define_macros=[
             ("NPY_NO_DEPRECATED_API", "NPY_1_22_API_VERSION"),
@@ -116,8 +129,7 @@ def extension(pyx: Path) -> Extension:
         ],
         libraries=["m"] if os.name == "posix" else [],
         extra_compile_args=list(C_FLAGS),
-        depends=["setup.py", *(["csrc/simd/kernels.c", *SIMD_HEADERS] if is_home else
-                               ["csrc/simd/table.h"])],
+        depends=["setup.py", *([*UNITS, *SIMD_HEADERS] if is_home else ["csrc/simd/table.h"])],
     )
 
 

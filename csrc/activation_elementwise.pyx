@@ -142,6 +142,8 @@ cdef void go(const Kernels* table, int kind, double slope, const Walk* walk, Py_
             rest //= walk.n[axis]
             x_at += i * walk.x_stride[axis]
             out_at += i * walk.out_stride[axis]
-        table.activation(kind, slope, walk.x + x_at * table.itemsize, walk.x_stride[inner],
-                         walk.out + out_at * table.itemsize, walk.out_stride[inner], run)
+        table.elementwise.activation(
+            kind, slope, walk.x + x_at * table.itemsize, walk.x_stride[inner],
+            walk.out + out_at * table.itemsize, walk.out_stride[inner], run,
+        )
         begin += run

@@ -118,7 +118,7 @@ cdef void pack_one(
     const char* w, const Py_ssize_t* strides, char* packed,
 ) noexcept nogil:
     cdef Py_ssize_t oc = i % panels * width
-    table.pack_panel(
+    table.convolution.pack_panel(
         g, min(width, g.OC - oc), width,
         w + (i // panels * g.OC + oc) * strides[0] * table.itemsize, strides,
         packed + i * g.IC * g.KH * g.KW * width * table.itemsize,
@@ -370,12 +370,12 @@ cdef void lay_out(Call* call, Py_ssize_t* offsets) noexcept:
         channel = g.x_c
         call.block.step, call.block.pitch = g.SW * g.x_w, g.SH * g.x_h
     elif c.order == PLANES:
-        call.gather = call.table.gather_planes
+        call.gather = call.table.convolution.gather_planes
     elif c.order == PIXEL_BY_PIXEL:
-        call.gather = call.table.gather_pixels
+        call.gather = call.table.convolution.gather_pixels
         channel = 1
     else:
-        call.gather = call.table.gather_columns
+        call.gather = call.table.convolution.gather_columns
         channel = g.KH * g.KW * to.plane
     call.block.panel_pixels = c.ics * channel if c.group_panels else 0
     for tap in range(min(g.KH * g.KW, c.terms)):
@@ -450,7 +450,7 @@ cdef void multiply(const Kernels* table, Block b) noexcept nogil:
     if b.pitch == b.at.cols * b.step and b.geometry.out_h == b.at.cols * b.geometry.out_w:
         b.at.cols, b.at.rows = b.at.cols * b.at.rows, 1
         b.pitch = b.at.cols * b.step
-    table.product(&b)
+    table.convolution.product(&b)
 
 
 cdef object run_blocks(Algorithm algorithm, spec, x, PackedWeights packed, bias, out, int threads):

@@ -61,13 +61,13 @@ def run(spec, cnp.ndarray x not None, cnp.ndarray out not None, cnp.ndarray indi
     threads = team(threads)
     items = spec.N * spec.OH
     if p.C > 1 and p.x.c == 1 and p.out.c == 1 and not p.wide_index:
-        pool = table.pool_channels
+        pool = table.pooling.channels
         p.channel_parts = 1
         if items < 4 * threads:
             p.channel_parts = (p.C + PART - 1) // PART
         items *= p.channel_parts
     else:
-        pool = table.pool_planes
+        pool = table.pooling.planes
         items *= p.C
         if index is NULL and is_whole_plane(&p, spec):
             flatten(&p, spec.IH, flat)

@@ -1,12 +1,12 @@
 #include "isa.h"
 
-extern const Kernels f32_baseline, f64_baseline;
+extern const Kernels kernels_f32_baseline, kernels_f64_baseline;
 
 static int always(void) { return 1; }
 
 #ifdef FASTCONV_X86_SETS
 
-extern const Kernels f32_avx2, f64_avx2, f32_avx512, f64_avx512;
+extern const Kernels kernels_f32_avx2, kernels_f64_avx2, kernels_f32_avx512, kernels_f64_avx512;
 
 static int avx2(void)
 {
@@ -22,10 +22,10 @@ static int avx512(void)
 #endif
 
 static const Isa sets[] = {
-    {"baseline", &f32_baseline, &f64_baseline, always},
+    {"baseline", &kernels_f32_baseline, &kernels_f64_baseline, always},
 #ifdef FASTCONV_X86_SETS
-    {"avx2", &f32_avx2, &f64_avx2, avx2},
-    {"avx512", &f32_avx512, &f64_avx512, avx512},
+    {"avx2", &kernels_f32_avx2, &kernels_f64_avx2, avx2},
+    {"avx512", &kernels_f32_avx512, &kernels_f64_avx512, avx512},
 #endif
 };
 

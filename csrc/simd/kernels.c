@@ -1,25 +1,16 @@
-/* The kernels of one instruction set and one element type.
- *
- * setup.py compiles this file for each pair, with the set's flags and with KERNELS, the
- * name of the one symbol that it exports, and REAL_BITS.
- */
-#include "activation.h"
-#include "gather.h"
-#include "pool.h"
-#include "product.h"
+/* The table of one instruction set and one element type: it gathers the units. */
+#include "gemm_tile.h"
 #include "table.h"
-#include "vec.h"
 
-const Kernels KERNELS = {
+extern const Convolution SYMBOL(convolution);
+extern const Elementwise SYMBOL(elementwise);
+extern const PoolKernels SYMBOL(pooling);
+
+const Kernels SYMBOL(kernels) = {
     .itemsize = sizeof(real),
     .width = VL,
     .panel = PANEL,
-    .gather_planes = gather_planes,
-    .gather_pixels = gather_pixels,
-    .gather_columns = gather_columns,
-    .pack_panel = pack_panel,
-    .product = product,
-    .activation = activation,
-    .pool_planes = pool_planes,
-    .pool_channels = pool_channels,
+    .convolution = &SYMBOL(convolution),
+    .elementwise = &SYMBOL(elementwise),
+    .pooling = &SYMBOL(pooling),
 };

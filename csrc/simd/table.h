@@ -1,4 +1,5 @@
-/* What one instruction set offers: a struct of function pointers per element type.
+/* What one instruction set offers for one element type: a struct of function pointers for each
+ * unit, a file NAME.c beside this one that is compiled for the pair and exports SYMBOL(NAME).
  *
  * Arrays pass as untyped pointers and strides count elements, so that one Cython loop
  * serves float and double; the kernel behind the pointer knows its type.
@@ -23,23 +24,32 @@ enum {
     ACT_HARDSWISH,
 };
 
+/* Convolution, see block.h, gather.h and product.h. */
 typedef struct {
-    int itemsize; /* bytes of an element */
-    int width;    /* elements of a vector */
-    int panel;    /* output channels of a full panel of packed weights */
-
-    /* Convolution, see block.h, gather.h and product.h. */
     Gather gather_planes, gather_pixels, gather_columns;
     void (*pack_panel)(const Geometry *geometry, ptrdiff_t channels, ptrdiff_t width,
                        const void *w, const ptrdiff_t *strides, void *panel);
     void (*product)(const Block *block);
+} Convolution;
 
-    /* out[i * out_stride] = activation of x[i * x_stride] for i < n; x may be out itself. */
+/* out[i * out_stride] = activation of x[i * x_stride] for i < n; x may be out itself. */
+typedef struct {
     void (*activation)(int kind, double slope, const void *x, ptrdiff_t x_stride, void *out,
                        ptrdiff_t out_stride, ptrdiff_t n);
+} Elementwise;
 
-    /* Pooling, see windows.h and pool.h. */
-    Pool pool_planes, pool_channels;
+/* Pooling, see windows.h and pool.h. */
+typedef struct {
+    Pool planes, channels;
+} PoolKernels;
+
+typedef struct {
+    int itemsize; /* bytes of an element */
+    int width;    /* elements of a vector */
+    int panel;    /* output channels of a full panel of packed weights */
+    const Convolution *convolution;
+    const Elementwise *elementwise;
+    const PoolKernels *pooling;
 } Kernels;
 
 #endif

@@ -1,8 +1,9 @@
 /* The vector of one instruction set and one element type.
  *
- * kernels.c is compiled once per instruction set and element type: the compiler's flags
- * decide the width, -DREAL_BITS=32 or 64 the element. So `real`, `vec` and every function
- * below have one plain name, and arithmetic is written with operators.
+ * The units (table.h) are compiled once per instruction set and element type: the compiler's
+ * flags decide the width, -DREAL_BITS=32 or 64 the element, -DKIND=f32_avx2 and the like the end
+ * of the exported names. So `real`, `vec` and every function below have one plain name, and
+ * arithmetic is written with operators.
  * Intrinsics stand here only where the compiler's vector extensions give poor code.
  * Everything is static inline: no wide instruction may leak into a symbol that a CPU
  * without it could reach.
@@ -24,6 +25,10 @@
 #else
 #define VEC_BYTES 16
 #endif
+
+#define PASTE_(prefix, name, suffix) prefix##name##suffix
+#define PASTE(prefix, name, suffix) PASTE_(prefix, name, suffix)
+#define SYMBOL(unit) PASTE(unit, _, KIND) /* the one name that a unit exports */
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -75,9 +80,6 @@ INLINE vec vkeep(vec v)
  * vload_n(p, n)      the first n elements of p, 0 ≤ n ≤ VL, the others 0; reads no further
  * vstore_n(p, n, v)  writes the first n elements only
  */
-
-#define PASTE_(prefix, name, suffix) prefix##name##suffix
-#define PASTE(prefix, name, suffix) PASTE_(prefix, name, suffix)
 
 #if VEC_BYTES == 64
 

@@ -52,17 +52,23 @@ cdef extern from "simd/windows.h":
                           Py_ssize_t begin, Py_ssize_t end, void* row) noexcept nogil
 
 cdef extern from "simd/table.h":
-    ctypedef struct Kernels:
-        int itemsize
-        int width
-        int panel
+    ctypedef struct Convolution:
         Gather gather_planes, gather_pixels, gather_columns
         void (*pack_panel)(const Geometry* geometry, Py_ssize_t channels, Py_ssize_t width,
                            const void* w, const Py_ssize_t* strides, void* panel) noexcept nogil
         void (*product)(const Block* block) noexcept nogil
+    ctypedef struct Elementwise:
         void (*activation)(int kind, double slope, const void* x, Py_ssize_t x_stride, void* out,
                            Py_ssize_t out_stride, Py_ssize_t n) noexcept nogil
-        Pool pool_planes, pool_channels
+    ctypedef struct PoolKernels:
+        Pool planes, channels
+    ctypedef struct Kernels:
+        int itemsize
+        int width
+        int panel
+        const Convolution* convolution
+        const Elementwise* elementwise
+        const PoolKernels* pooling
 
 # The kernels for "float32" or "float64"; a ValueError if FASTCONV_ISA asks for what cannot be.
 cdef const Kernels* kernels(str dtype) except NULL

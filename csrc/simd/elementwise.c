@@ -1,0 +1,5 @@
+/* Unit: activations of whole arrays. */
+#include "activation.h"
+#include "table.h"
+
+const Elementwise SYMBOL(elementwise) = {.activation = activation};
