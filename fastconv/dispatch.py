@@ -129,9 +129,21 @@ def select(op: str, spec: Spec, algorithm: object = "auto", backend: object = "a
     return choice
 
 
+@cache
+def vector_bytes() -> int:
+    """Of the vectors that the compiled kernels compute with here."""
+    if available("cython") is not None:
+        return heuristics.VECTOR_BYTES
+    active = import_module("fastconv.backends.cython.isa").active()
+    return {"baseline": 16, "avx2": 32}.get(active, heuristics.VECTOR_BYTES)
+
+
 @lru_cache(maxsize=4096)
-def choose(op: str, spec: Spec, algorithm: str, backend: str, threads: int) -> Choice:
-    """The same from what :func:`asked_for` found: no setting is read."""
+def choose(
+    op: str, spec: Spec, algorithm: str, backend: str, threads: int, packed: bool = False
+) -> Choice:
+    """The same from what :func:`asked_for` found: no setting is read. ``packed`` if the weights
+    will have been packed when the kernel is called."""
     if backend != "auto":
         require(backend)
     found = verdicts(op, spec, algorithm, backend)
@@ -146,9 +158,11 @@ def choose(op: str, spec: Spec, algorithm: str, backend: str, threads: int) -> C
             cells = ", ".join(v.row.name for v in found)
             reasons = f"\n  there is no such kernel; {op} has {cells}"
         raise ValueError(f"no kernel can serve {op} {spec}:{reasons}")
-    threads = heuristics.threads_for(spec, threads)
-    row = heuristics.rank(accepted, spec.kernel_spec, threads)[0]
-    return Choice(row, spec.kernel_spec, threads)
+    model: dict[str, Any] = {"packed": packed, "vector_bytes": vector_bytes()}
+    row = heuristics.rank(accepted, spec.kernel_spec, **model)[0]
+    return Choice(
+        row, spec.kernel_spec, heuristics.threads_for(row, spec.kernel_spec, threads, **model)
+    )
 
 
 def report(op: str, spec: Spec, algorithm: str, backend: str, choice: Choice) -> None:

@@ -12,8 +12,8 @@ import numpy as np
 
 from . import config, heuristics
 from .arrays import FLOATS
-from .dispatch import asked_for, choose, verdicts
-from .registry import INTEGERS
+from .dispatch import asked_for, choose, vector_bytes, verdicts
+from .registry import INTEGERS, Kernel
 from .spec import (
     ACTIVATIONS,
     HALF,
@@ -87,22 +87,27 @@ def _short(seconds: float) -> str:
 
 
 def explain_spec(
-    op: str, spec: Spec, algorithm: str, backend: str, threads: int
+    op: str, spec: Spec, algorithm: str, backend: str, threads: int, packed: bool = False
 ) -> Explanation:
     """The explanation of ``dispatch.choose`` with these arguments."""
-    choice = choose(op, spec, algorithm, backend, threads)
+    choice = choose(op, spec, algorithm, backend, threads, packed)
+
+    def predicted(row: Kernel) -> float:
+        return heuristics.seconds(
+            row, choice.spec, choice.threads, packed=packed, vector_bytes=vector_bytes()
+        )
+
     candidates = tuple(
         Candidate(
             v.row.name, v.reason,
-            None if v.reason else heuristics.seconds(v.row, choice.spec, choice.threads),
+            None if v.reason else predicted(v.row),
         )
         for v in verdicts(op, spec, algorithm, backend)
     )
     return Explanation(
         operation=op, case=str(spec), chosen=choice.row.name, algorithm=choice.row.algorithm,
         backend=choice.row.backend, threads=choice.threads, flops=spec.flops, bytes=spec.bytes,
-        seconds=heuristics.seconds(choice.row, choice.spec, choice.threads),
-        candidates=candidates, copies=_copies(spec),
+        seconds=predicted(choice.row), candidates=candidates, copies=_copies(spec),
     )
 
 

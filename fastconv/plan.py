@@ -92,7 +92,7 @@ class Conv2dPlan:
         found = self._prepared.get(key)
         if found is None:
             spec = Conv2dSpec.of(x_shape, self._w.shape, **self._geometry)
-            choice = choose("conv2d", spec, self._algorithm, self._backend, threads)
+            choice = choose("conv2d", spec, self._algorithm, self._backend, threads, packed=True)
             with self._lock:
                 # Packing depends on the weights only, so all shapes of a row share it.
                 if choice.row.name not in self._packed:
@@ -140,7 +140,9 @@ class Conv2dPlan:
                 "this plan has seen no input shape yet; give x_shape to plan_conv2d or call it"
             )
         spec, choice, _ = self._last
-        return explain_spec("conv2d", spec, self._algorithm, self._backend, choice.threads)
+        return explain_spec(
+            "conv2d", spec, self._algorithm, self._backend, choice.threads, packed=True
+        )
 
     def __repr__(self) -> str:
         chosen = self._last[1].row.name if self._last else "not chosen yet"

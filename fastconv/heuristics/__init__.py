@@ -1,0 +1,79 @@
+"""Which row is the fastest, and how many threads it is worth: a cost model of seconds.
+
+seconds = Σ price · feature. The *features* of a call are counts that its shape gives (vector
+multiplications with all padding to panels and tiles, cells moved, bytes, blocks; see
+``features.py``); the *prices* are seconds for each, one set per row, in ``prices.json``. They
+are fitted to measurements by ``python -m benchmarks.calibrate`` and belong to one kind of
+machine (an AVX-512 server core), but only their ratios decide.
+
+Pure functions of the spec. The ranking does not depend on the number of threads, so that no
+number of threads changes a result's bits.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+from ..registry import Kernel
+from ..spec import Spec, itemsize
+from .features import PACK, counts
+
+VECTOR_BYTES = 64
+"""Of the machine that the prices come from."""
+
+# Prices that are no feature's: seconds of an empty call, seconds that a team of threads costs,
+# and the share of the work that stays on one thread.
+CALL, TEAM, SERIAL = "call", "team", "serial"
+SPECIAL = (CALL, TEAM, SERIAL)
+
+
+@cache
+def prices() -> dict[str, dict[str, float]]:
+    """Row name → name of a feature → seconds for one."""
+    text = Path(__file__).with_name("prices.json").read_text(encoding="utf-8")
+    found: dict[str, dict[str, float]] = json.loads(text)["prices"]
+    return found
+
+
+def seconds(
+    row: Kernel, spec: Spec, threads: int = 1, *, packed: bool = False,
+    vector_bytes: int = VECTOR_BYTES,
+) -> float:
+    """Predicted time of one call; ``packed`` if the weights have been packed beforehand.
+
+    ``spec`` is what the kernel sees.
+    """
+    price = prices()[row.name]
+    found = counts(row.op, row.algorithm, spec, max(1, vector_bytes // itemsize(spec.dtype)))
+    work = 0.0
+    for name, each in price.items():
+        if name not in SPECIAL and not (packed and name.startswith(PACK)):
+            work += each * found[name]
+    if threads > 1:
+        serial = price.get(SERIAL, 0.0)
+        work = work * (serial + (1 - serial) / threads) + price.get(TEAM, 0.0)
+    return price[CALL] + work
+
+
+def rank(
+    rows: Sequence[Kernel], spec: Spec, *, packed: bool = False, vector_bytes: int = VECTOR_BYTES
+) -> list[Kernel]:
+    """``rows`` from the fastest to the slowest; the table's order decides a tie."""
+    return sorted(
+        rows, key=lambda row: seconds(row, spec, packed=packed, vector_bytes=vector_bytes)
+    )
+
+
+def threads_for(
+    row: Kernel, spec: Spec, threads: int, *, packed: bool = False,
+    vector_bytes: int = VECTOR_BYTES,
+) -> int:
+    """``threads``, or one for work that is too small to share."""
+    if threads == 1:
+        return 1
+    alone = seconds(row, spec, packed=packed, vector_bytes=vector_bytes)
+    shared = seconds(row, spec, threads, packed=packed, vector_bytes=vector_bytes)
+    return threads if shared < alone else 1

@@ -1,0 +1,135 @@
+"""What a call consists of, counted: one small function for each algorithm.
+
+Each gives names and counts; a row's prices say which of them it uses, and what one costs. A
+name that begins with ``pack`` is paid only where the weights are packed in the call. Counts are
+those of the whole call on one thread. ``lanes`` is the number of elements of a vector, so that
+counts of vector operations hold for every instruction set and element type.
+
+To add an algorithm: a function from ``(spec, lanes)`` to such a dict, its line in ``_OF``, and
+prices for its rows in ``prices.json`` (guess, then ``python -m benchmarks.calibrate``).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from ..spec import Conv2dSpec, Spec, itemsize
+
+Features = dict[str, float]
+
+PACK = "pack"
+NARROWEST_PANEL = 8
+"""Output channels of a panel of weights: one vector, and so many at least."""
+CACHE_BYTES = 1 << 20
+"""What stays near a core between two uses."""
+
+
+def counts(op: str, algorithm: str, spec: Spec, lanes: int) -> Features:
+    """The counts of one call; those of :func:`plain` for what has no function of its own."""
+    return _OF.get(f"{op}.{algorithm}", plain)(spec, lanes)
+
+
+def plain(spec: Spec, lanes: int) -> Features:
+    """Operations and bytes: enough where nothing else matters."""
+    return {"operations": spec.flops, "vectors": spec.flops / lanes, "bytes": spec.bytes}
+
+
+# ---------------------------------------------------------------- helpers
+
+
+def up(n: int, step: int) -> int:
+    """``n`` rounded up to a whole number of steps."""
+    return -(-n // step) * step
+
+
+def beyond(nbytes: float) -> float:
+    """What of ``nbytes`` does not stay in the cache and is read from farther away again."""
+    return max(0.0, nbytes - CACHE_BYTES)
+
+
+def traffic(spec: Conv2dSpec) -> Features:
+    """What every convolution pays: cells of x, of out and of the weights."""
+    size = itemsize(spec.dtype)
+    weights = spec.OC * (spec.IC // spec.G) * spec.KH * spec.KW
+    x, out = spec.N * spec.IC * spec.IH * spec.IW, spec.N * spec.OC * spec.OH * spec.OW
+    return {
+        "operations": spec.flops,
+        "bytes_in": x * size,
+        "bytes_out": out * size,
+        "bytes_far": beyond((x + out) * size),
+        "weight_bytes": weights * size,
+        "weight_bytes_far": beyond(weights * size),
+        "pack_bytes": weights * size,
+    }
+
+
+# ---------------------------------------------------------------- conv2d
+
+
+def direct(spec: Conv2dSpec, lanes: int) -> Features:
+    """The register tile over gathered pixels: vectors run along pixels or along output
+    channels, whichever leaves fewer lanes idle."""
+    ocg, icg, taps = spec.OC // spec.G, spec.IC // spec.G, spec.KH * spec.KW
+    pixels, panel = spec.OH * spec.OW, max(lanes, NARROWEST_PANEL)
+    images = spec.N * spec.G
+    gap = (spec.KW - 1) * spec.DW // spec.SW  # of idle lanes between rows of pixels
+    along_pixels = images * ocg * up(pixels + (spec.OH - 1) * gap, lanes) / lanes
+    along_channels = images * pixels * up(ocg, panel) / lanes
+    vectors = min(along_pixels, along_channels)
+    found = traffic(spec)
+    found["vectors"] = vectors * icg * taps
+    found["sums"] = vectors
+    found["gathered"] = spec.N * spec.IC * (spec.OH * spec.SH + (spec.KH - 1) * spec.DH) * (
+        spec.OW * spec.SW + (spec.KW - 1) * spec.DW
+    )
+    found["strided"] = found["gathered"] if spec.SW > 1 else 0.0
+    found["turned"] = found["gathered"] if spec.layout == "NHWC" and vectors == along_pixels else 0
+    found["planes"] = spec.N * (spec.IC + spec.OC)
+    found["rows"] = spec.N * (spec.IC * spec.IH + spec.OC * spec.OH)
+    # Every block of some hundred pixels meets all weights again.
+    found["weights_again"] = found["weight_bytes_far"] * spec.N * math.ceil(pixels / 256)
+    return found
+
+
+def im2col(spec: Conv2dSpec, lanes: int) -> Features:
+    """The same products after a column of factors has been gathered for every pixel."""
+    found = direct(spec, lanes)
+    found["columns"] = spec.N * spec.IC * spec.KH * spec.KW * spec.OH * spec.OW
+    return found
+
+
+def fft(spec: Conv2dSpec, lanes: int) -> Features:
+    """Transforms of x, w and out, and complex products, all over the padded plane."""
+    plane = (spec.IH + spec.PT + spec.PB) * (spec.IW + spec.PL + spec.PR)
+    pairs = spec.OC * (spec.IC // spec.G)
+    transform = 2.5 * plane * math.log2(max(plane, 2))
+    found = traffic(spec)
+    found["transforms"] = transform * spec.N * (spec.IC + spec.OC)
+    found["transformed_weights"] = transform * pairs
+    found["products"] = spec.N * pairs * plane
+    return found
+
+
+# ---------------------------------------------------------------- conv2d_input_grad
+
+
+def phases(spec: Conv2dSpec, lanes: int) -> Features:
+    """Direct convolutions without stride from dout to dx."""
+    turned = replace(
+        spec, IC=spec.OC, IH=spec.OH, IW=spec.OW, OC=spec.IC, OH=spec.IH, OW=spec.IW,
+        KH=max(1, spec.KH // spec.SH), KW=max(1, spec.KW // spec.SW), SH=1, SW=1, DH=1, DW=1,
+    )
+    found = direct(turned, lanes)
+    found["phases"] = min(spec.SH, spec.KH) * min(spec.SW, spec.KW)
+    return found
+
+
+_OF: dict[str, Callable[[Any, int], Features]] = {
+    "conv2d.direct": direct,
+    "conv2d.im2col": im2col,
+    "conv2d.fft": fft,
+    "conv2d_input_grad.phases": phases,
+}

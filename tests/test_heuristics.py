@@ -1,0 +1,83 @@
+"""The cost model: every row has prices for counts that exist, and predicts sensible times."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from cases import CASES, Case
+
+from fastconv import heuristics
+from fastconv.heuristics import SPECIAL, prices
+from fastconv.heuristics.features import counts
+from fastconv.registry import ROWS, Kernel, rows
+from fastconv.spec import Conv2dSpec
+
+every_row = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+LARGE = Conv2dSpec.of((4, 64, 56, 56), (64, 64, 3, 3), padding=1)
+
+
+def cases(row: Kernel) -> list[Case]:
+    """Those that the row accepts."""
+    return [
+        c for c in CASES if c.op == row.op and row.why_not(c.spec.kernel_spec) is None
+    ]
+
+
+def test_prices_are_those_of_the_rows() -> None:
+    assert set(prices()) == {row.name for row in ROWS}
+
+
+@every_row
+def test_prices_are_seconds_of_something_counted(row: Kernel) -> None:
+    found = prices()[row.name]
+    assert found["call"] > 0
+    assert all(price >= 0 for price in found.values())
+    assert 0 <= found.get("serial", 0.0) <= 1
+    counted = counts(row.op, row.algorithm, cases(row)[0].spec.kernel_spec, 16)
+    assert set(found) <= {*counted, *SPECIAL}
+    assert set(found) - {"call", "serial", "team"}, "nothing but overhead has a price"
+
+
+@every_row
+def test_every_case_has_a_prediction(row: Kernel) -> None:
+    for case in cases(row):
+        spec = case.spec.kernel_spec
+        in_call, packed = (heuristics.seconds(row, spec, packed=p) for p in (False, True))
+        assert 0 < packed <= in_call < 1e3, case.name
+
+
+def test_more_work_takes_longer() -> None:
+    small = Conv2dSpec.of((1, 64, 28, 28), (64, 64, 3, 3), padding=1)
+    for row in rows("conv2d"):
+        if row.why_not(small) is None:
+            assert heuristics.seconds(row, small) < heuristics.seconds(row, LARGE), row.name
+            double = Conv2dSpec.of((4, 64, 56, 56), (64, 64, 3, 3), padding=1, dtype="float64")
+            assert heuristics.seconds(row, LARGE) <= heuristics.seconds(row, double)
+
+
+def test_narrow_vectors_take_longer() -> None:
+    row = next(row for row in rows("conv2d") if row.name == "conv2d.direct@cython")
+    wide, narrow = (heuristics.seconds(row, LARGE, vector_bytes=n) for n in (64, 16))
+    assert 2 < narrow / wide < 5
+
+
+def test_threads_share_what_is_worth_it() -> None:
+    row = next(row for row in rows("conv2d") if row.name == "conv2d.direct@cython")
+    tiny = Conv2dSpec.of((1, 1, 8, 8), (1, 1, 3, 3))
+    assert heuristics.threads_for(row, tiny, 8) == 1
+    assert heuristics.threads_for(row, LARGE, 8) == 8
+    assert heuristics.seconds(row, LARGE, 2) < 0.6 * heuristics.seconds(row, LARGE)
+
+
+def test_a_ranking_is_quick() -> None:
+    """At most 50 µs for a convolution: the choice is cached, but each new shape pays once."""
+    able = [row for row in rows("conv2d") if row.why_not(LARGE) is None]
+    best = min(_timed(able) for _ in range(50))
+    assert best < 4 * 50e-6  # other work may run beside the tests
+
+
+def _timed(able: list[Kernel]) -> float:
+    start = time.perf_counter()
+    heuristics.rank(able, LARGE)
+    return time.perf_counter() - start
