@@ -8,15 +8,14 @@ share out: one is computed by one thread, in the same order of terms whatever it
 """
 
 cimport numpy as cnp
-from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from cython.parallel cimport prange, threadid
-from libc.stdint cimport uintptr_t
 from libc.string cimport memcpy, memset
 
 from fastconv.backends.cython.activation_elementwise cimport kind_of
 from fastconv.backends.cython.isa cimport (
     Block, Gather, Gathering, Geometry, Kernels, kernels, team,
 )
+from fastconv.backends.cython.memory cimport give, take
 
 from fastconv.spec import LEAKY_SLOPE
 
@@ -33,23 +32,6 @@ cdef enum:
     MOST_CHANNELS = 256     # output channels of a block
     MANY_GROUPS = 16        # groups worth gathering together where channels lie side by side
     REACH = 8               # vectors that a tile may read beyond the last pixel (LARGEST_V)
-
-
-# ---------------------------------------------------------------- memory
-
-
-cdef struct Memory:
-    void* base
-    char* start  # on a cache line
-
-
-cdef Memory allocate(Py_ssize_t nbytes) except *:
-    cdef Memory memory
-    memory.base = PyMem_RawMalloc(nbytes + LINE)
-    if memory.base is NULL:
-        raise MemoryError(f"no memory for {nbytes} bytes of packed weights or scratch")
-    memory.start = <char*>((<uintptr_t>memory.base + LINE - 1) // LINE * LINE)
-    return memory
 
 
 cdef inline Py_ssize_t ceil_div(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
@@ -80,7 +62,7 @@ cdef inline Py_ssize_t panel_width(const Kernels* table, Py_ssize_t OC) noexcept
 
 cdef class PackedWeights:
     def __dealloc__(self):
-        PyMem_RawFree(self.memory)
+        give(self.panels)
 
 
 cdef PackedWeights pack_weights(spec, w, int threads):
@@ -95,10 +77,8 @@ cdef PackedWeights pack_weights(spec, w, int threads):
     cdef const char* source = <const char*>cnp.PyArray_DATA(array)
     cdef Py_ssize_t[4] strides
     cdef PackedWeights packed = PackedWeights.__new__(PackedWeights)
-    cdef Memory memory = allocate(count * panel_size * size)
     cdef Py_ssize_t i
-    packed.memory = memory.base
-    packed.panels = memory.start
+    packed.panels = take(count * panel_size * size)
     packed.panel_width, packed.panel_size = width, panel_size
     for i in range(4):
         strides[i] = cnp.PyArray_STRIDE(array, i) // size
@@ -106,10 +86,10 @@ cdef PackedWeights pack_weights(spec, w, int threads):
     with nogil:
         if threads == 1:
             for i in range(count):
-                pack_one(table, &g, width, panels, i, source, strides, memory.start)
+                pack_one(table, &g, width, panels, i, source, strides, packed.panels)
         else:
             for i in prange(count, num_threads=threads, schedule="static"):
-                pack_one(table, &g, width, panels, i, source, strides, memory.start)
+                pack_one(table, &g, width, panels, i, source, strides, packed.panels)
     return packed
 
 
@@ -455,7 +435,7 @@ cdef void multiply(const Kernels* table, Block b) noexcept nogil:
 
 cdef object run_blocks(Algorithm algorithm, spec, x, PackedWeights packed, bias, out, int threads):
     cdef Call call
-    cdef Memory memory
+    cdef char* memory
     cdef cnp.ndarray xs = x, outs = out, biases
     cdef Geometry* g = &call.geometry
     cdef Py_ssize_t task, tasks, group, size
@@ -476,10 +456,10 @@ cdef object run_blocks(Algorithm algorithm, spec, x, PackedWeights packed, bias,
 
     tasks = call.cutting.tasks
     threads = <int>min(team(threads), tasks)
-    memory = allocate(scratch_bytes(&call.cutting, threads))
+    memory = take(scratch_bytes(&call.cutting, threads))
     try:
-        lay_out(&call, <Py_ssize_t*>memory.start)
-        padded_bias = memory.start + call.cutting.offset_bytes
+        lay_out(&call, <Py_ssize_t*>memory)
+        padded_bias = memory + call.cutting.offset_bytes
         memset(padded_bias, 0, call.cutting.bias_bytes)
         if bias is not None:
             biases = bias
@@ -490,7 +470,7 @@ cdef object run_blocks(Algorithm algorithm, spec, x, PackedWeights packed, bias,
                     call.OC * size,
                 )
         call.scratch = padded_bias + call.cutting.bias_bytes
-        call.block.offsets = <Py_ssize_t*>memory.start
+        call.block.offsets = <Py_ssize_t*>memory
         call.block.pixel_vectors = call.cutting.pixel_vectors
         call.block.activation = kind_of(spec.activation)
         call.block.slope = LEAKY_SLOPE
@@ -506,4 +486,4 @@ cdef object run_blocks(Algorithm algorithm, spec, x, PackedWeights packed, bias,
                 for task in prange(tasks, num_threads=threads, schedule="static"):
                     compute(&call, task, threadid())
     finally:
-        PyMem_RawFree(memory.base)
+        give(memory)

@@ -1,5 +1,4 @@
 cdef class PackedWeights:
-    cdef void* memory
     cdef char* panels
     cdef Py_ssize_t panel_width, panel_size
 
