@@ -21,7 +21,7 @@ CSRC = Path(__file__).parent.parent / "csrc"
 
 LEVELS = (
     ("errors",), ("spec",), ("config", "memory", "registry"), ("heuristics", "arrays"),
-    ("dispatch",), ("explanation", "environment", "warm"), ("ops",), ("plan",), ("tuner",),
+    ("dispatch",), ("explanation", "environment", "warm"), ("ops",), ("plan", "trial"), ("tuner",),
     ("compat",), ("demo",), ("commands",), ("cli",), ("__init__",), ("__main__",),
 )
 """From the ground up: a module imports from lower levels, and from its own package."""

@@ -1,111 +1,140 @@
-"""``python -m benchmarks.calibrate``: the constants of ``fastconv/heuristics.py``, measured here.
+"""``python -m benchmarks.calibrate``: the prices of the cost model, measured here.
 
-Every conv2d row runs on one thread over a spread of random layers; its prices are fitted to all
-of them. The same figures show how good the choice by the present constants is.
+Random calls of every kind are run by every row that can serve them. Two thirds of them give the
+prices; the others tell how good the choices are. Measurements are kept in a file, and a second
+run goes on with them: ``--minutes 0`` fits again, after features or rows have changed.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
+import time
 from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
 
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 
 import fastconv
+from fastconv import heuristics, registry
 
 from .. import machine
-from ..peers.ratios import geometric_mean
-from .measure import (
-    Measured,
-    call_seconds,
-    cell_rates,
-    conv_costs,
-    convolutions,
-    crossover,
-    regret,
-    steps,
-)
-from .shapes import spread
+from . import fit
+from .measure import Measured, complete, read, write
+from .regret import Loss, losses, summary
+from .shapes import Call, spread
 
-COMPILED = ("cython", "numba")
+PRICES = Path(heuristics.__file__).with_name("prices.json")
+HELD_OUT = 3
+"""One call of so many is kept from the fit."""
+TWO_THREADS = 4
+"""One call of so many is also run on two threads."""
+WORST = 12
 WIDTH = 160
 """Columns when the output is a file: the table is never folded."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Measure, then print a table, the regret and the constants as Python source."""
+    """Measure, fit, write the prices and print the regret."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.calibrate", description=__doc__,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--layers", type=int, default=30, help="how many random layers")
-    parser.add_argument("--seed", type=int, default=1, help="which random layers")
-    parser.add_argument("--seconds", type=float, default=0.1, help="time for each measurement")
+    parser.add_argument("--minutes", type=float, default=9, help="time for measurements")
+    parser.add_argument("--calls", type=int, default=600, help="how many calls at most")
+    parser.add_argument("--seed", type=int, default=1, help="which random calls")
+    parser.add_argument("--seconds", type=float, default=0.03, help="for each measurement")
+    parser.add_argument("--again", default="", metavar="ROW",
+                        help="forget the times of rows whose name contains this")
+    parser.add_argument("--file", type=Path, default=Path("calibration.jsonl"),
+                        help="keeps the measurements")
+    parser.add_argument("--two", action=argparse.BooleanOptionalAction, default=True,
+                        help="also measure on two threads")
+    parser.add_argument("--write", action=argparse.BooleanOptionalAction, default=True,
+                        help=f"write {PRICES.name}")
     args = parser.parse_args(argv)
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
-    if busy := machine.busy():
-        console.print(f"[yellow]The machine is busy: {busy}. Constants taken now are doubtful.")
 
-    measured = convolutions(spread(args.layers, args.seed), args.seconds)
-    console.print(_layer_table(measured))
-    regrets = regret(measured)
-    near = sum(value <= 1.1 for value in regrets) / len(regrets)
-    console.print(
-        f"The present constants choose a row within 10 % of the fastest on {near:.0%} of the "
-        f"layers; geometric mean of chosen ÷ fastest {geometric_mean(regrets):.3f}, "
-        f"worst {max(regrets):.2f}."
-    )
-    present = [name for name, absent in fastconv.backends().items() if absent is None]
-    _print_rates(console, measured, present, args.seconds)
-    for backend in present:
-        if backend in COMPILED:
-            for kind, step in steps(backend).items():
-                work = crossover(step, args.seconds)
-                console.print(
-                    f"{kind}, {backend}: two threads pay "
-                    + ("never" if work is None else f"from {work:_} operations")
-                )
+    measured = read(args.file)
+    if args.again:
+        for m in measured.values():
+            m.times = {name: t for name, t in m.times.items() if args.again not in name}
+    if args.minutes > 0:
+        if busy := machine.busy():
+            console.print(f"[yellow]The machine is busy: {busy}. Prices taken now are doubtful.")
+        with fastconv.options(threads=1):
+            _measure(args, measured, console)
+        write(args.file, measured.values())
+    held_out = [m for i, m in enumerate(measured.values()) if i % HELD_OUT == 0]
+    _fit([m for i, m in enumerate(measured.values()) if i % HELD_OUT], args.write)
+    _report(console, held_out)
 
 
-def _print_rates(
-    console: Console, measured: Measured, present: Sequence[str], seconds: float
-) -> None:
-    """The constants as they stand in ``heuristics.py``."""
-    console.print("_CONV = {")
-    for row, (operations, gathered) in conv_costs(measured).items():
-        console.print(
-            f'    "{row.algorithm}@{row.backend}": ({operations:.4f}, {gathered:.2f}),',
-            markup=False, highlight=False,
+def _measure(args: argparse.Namespace, measured: dict[Call, Measured], console: Console) -> None:
+    """Complete the calls that are there, then go on with new ones, until the time is up."""
+    stop = time.monotonic() + 60 * args.minutes
+    calls = islice(spread(args.seed), args.calls)
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("Measuring", total=args.calls)
+        for i, (op, spec) in enumerate(calls):
+            if time.monotonic() > stop:
+                break
+            m = measured.setdefault((op, spec), Measured(op, spec, {}))
+            if complete(m, args.seconds, args.two and i % TWO_THREADS == 0):
+                with args.file.open("a", encoding="utf-8") as file:  # until write() tidies up
+                    file.write(m.line() + "\n")
+            progress.update(task, completed=i + 1)
+
+
+def _fit(measured: Sequence[Measured], keep: bool) -> None:
+    """New prices for every row that was measured often enough."""
+    found = heuristics.prices()
+    for row in registry.ROWS:
+        if (prices := fit.prices(row, measured)) is not None:
+            old = {k: v for k, v in found[row.name].items() if k in (heuristics.TEAM,
+                                                                     heuristics.SERIAL)}
+            found[row.name] = {**old, **prices}
+    if keep:
+        PRICES.write_text(_as_json(found), encoding="utf-8")
+
+
+def _as_json(prices: dict[str, dict[str, float]]) -> str:
+    """A line for each row, in the order of the registry."""
+    lines = [f'"{row.name}": {json.dumps(prices[row.name])}' for row in registry.ROWS]
+    return '{\n"prices": {\n' + ",\n".join(lines) + "\n}\n}\n"
+
+
+def _report(console: Console, held_out: Sequence[Measured]) -> None:
+    """The regret on calls that the prices have not seen."""
+    worst: list[Loss] = []
+    for op in registry.OPERATIONS:
+        for packed in (True, False) if op.startswith("conv2d") else (True,):
+            for precision in ("default", "strict") if op == "conv2d" else ("default",):
+                found = losses(held_out, op, packed=packed, precision=precision)
+                if found:
+                    how = "plan" if packed else "functional"
+                    console.print(f"{op}, {how}, {precision}: {summary(found)}", highlight=False)
+                if op == "conv2d" and packed and precision == "default":
+                    worst = sorted(found, key=lambda loss: -loss.ratio)[:WORST]
+    table = Table("loss", "call", "chosen", "best", title="worst choices", title_justify="left")
+    for loss in worst:
+        m = loss.call
+        chosen, best = (
+            f"{name.partition('.')[2]} {1e3 * m.times[name].run:.3f} ms "
+            f"({1e3 * heuristics.seconds(_row(name), m.spec.kernel_spec, packed=True):.3f})"
+            for name in (loss.chosen, loss.best)
         )
-    console.print("}")
-    cells = ", ".join(
-        f'"{backend}": {geometric_mean(values):.2g}'
-        for backend, values in cell_rates(seconds).items()
-    )
-    console.print(f"_CELL_RATE = {{{cells}}}", markup=False, highlight=False)
-    calls = ", ".join(
-        f'"{backend}": {call_seconds(backend, seconds):.1e}' for backend in present
-    )
-    console.print(f"_CALL = {{{calls}}}", markup=False, highlight=False)
+        table.add_row(f"{loss.ratio:.2f}", str(m.spec), chosen, best)
+    console.print(table)
+    console.print("In brackets: predicted.")
 
 
-def _layer_table(measured: Measured) -> Table:
-    """Milliseconds of every row on every layer, the fastest in green."""
-    rows = list(dict.fromkeys(row for times in measured.values() for row in times))
-    table = Table("layer", "GFLOP", title="milliseconds, one thread", title_justify="left")
-    for row in rows:
-        table.add_column(f"{row.algorithm}\n{row.backend}", justify="right")
-    for layer, times in measured.items():
-        least = min(times.values())
-        cells = [
-            "–" if row not in times
-            else ("[green]" if times[row] == least else "") + f"{1e3 * times[row]:.3f}"
-            for row in rows
-        ]
-        table.add_row(layer.name, f"{layer.spec().flops / 1e9:.3f}", *cells)
-    return table
+def _row(name: str) -> registry.Kernel:
+    return next(row for row in registry.ROWS if row.name == name)
 
 
 if __name__ == "__main__":

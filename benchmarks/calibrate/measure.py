@@ -1,143 +1,133 @@
-"""Rates of the rows, costs of a call, and where a second thread begins to pay."""
+"""Seconds of every row on random calls, kept in a file that another run goes on with."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-
-import numpy as np
-from scipy.optimize import nnls
+import json
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import fastconv
-from fastconv import heuristics
+from fastconv import heuristics, registry
 from fastconv.registry import Kernel
-from fastconv.spec import ActivationSpec, Pool2dSpec, Spec
+from fastconv.spec import ActivationSpec, Conv2dSpec, Pool2dSpec, Spec
+from fastconv.trial import Trial, trial
 
-from ..layers import Layer
-from ..timing import SETTLE_SECONDS, Call, alternate
-from . import kernels
+from ..timing import SETTLE_SECONDS, alternate
+from .shapes import Call
 
 ROUNDS = 3
-GAIN = 1.1
-"""A second thread pays when it makes the work this much faster."""
+HOPELESS = 40.0
+"""A row that is predicted to be so many times slower than the best is not tried …"""
+SLOW = 6.0
+"""… and one that a first call shows to be so much slower is not called again."""
 
-Measured = dict[Layer, dict[Kernel, float]]
-"""Seconds of every row on every layer, one thread."""
-
-
-def convolutions(layers: Sequence[Layer], seconds: float) -> Measured:
-    """Every conv2d row on every layer."""
-    measured = {}
-    for layer in layers:
-        rows = kernels.serving("conv2d", layer.spec())
-        calls = {row: kernels.convolution(row, layer, 1) for row in rows}
-        measured[layer] = _in_turns(calls, seconds)
-    return measured
+_SPECS: dict[str, type] = {
+    "conv2d": Conv2dSpec, "conv2d_input_grad": Conv2dSpec, "pool2d": Pool2dSpec,
+    "activation": ActivationSpec,
+}
 
 
-def conv_costs(measured: Measured) -> dict[Kernel, tuple[float, float]]:
-    """Per row the two prices of ``heuristics.work``, in seconds for 10⁹: those that come
-    nearest to all measured times, each layer's error counted relative to its time."""
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Of one row on one call: ``run`` on one thread and (if measured) two, and ``pack``."""
+
+    run: float
+    run2: float | None = None
+    pack: float = 0.0
+
+
+@dataclass(slots=True)
+class Measured:
+    """One call and what its rows took, by their names."""
+
+    op: str
+    spec: Any
+    times: dict[str, Times]
+
+    def line(self) -> str:
+        """The call as a line of JSON."""
+        times = {name: asdict(t) for name, t in self.times.items()}
+        return json.dumps({"op": self.op, "spec": asdict(self.spec), "times": times})
+
+    @classmethod
+    def of_line(cls, line: str) -> Measured:
+        """The opposite of :meth:`line`."""
+        found = json.loads(line)
+        times = {name: Times(**t) for name, t in found["times"].items()}
+        return cls(found["op"], _SPECS[found["op"]](**found["spec"]), times)
+
+
+def read(path: Path) -> dict[Call, Measured]:
+    """What earlier runs measured, of each call the last line; one that was cut off is left out."""
     found = {}
-    for row in dict.fromkeys(row for times in measured.values() for row in times):
-        shares = [
-            np.array(heuristics.work(row.algorithm, layer.spec())) / 1e9 / times[row]
-            for layer, times in measured.items() if row in times
-        ]
-        prices, _ = nnls(np.array(shares), np.ones(len(shares)))
-        found[row] = float(prices[0]), float(prices[1])
+    if path.exists():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            with suppress(json.JSONDecodeError):
+                m = Measured.of_line(line)
+                found[m.op, m.spec] = m
     return found
 
 
-def cell_rates(seconds: float) -> dict[str, list[float]]:
-    """Giga-cells per second that each backend's pooling and relu visit."""
-    shape = 1, 64, 112, 112
-    found: dict[str, list[float]] = {}
-    for pool in (
-        Pool2dSpec.of("max", shape, 2),
-        Pool2dSpec.of("max", shape, 3, stride=2, padding=1),
-        Pool2dSpec.of("avg", shape, 3, stride=1, padding=1),
-        Pool2dSpec.of_adaptive("avg", shape, 1),
-    ):
-        rows = kernels.serving("pool2d", pool)
-        times = _in_turns({row: kernels.pooling(row, pool, 1) for row in rows}, seconds)
-        for row, time in times.items():
-            found.setdefault(row.backend, []).append(pool.flops / time / 1e9)
-    relu = ActivationSpec("relu", math.prod(shape))
-    rows = kernels.serving("activation", relu)
-    times = _in_turns({row: kernels.activation(row, relu, 1) for row in rows}, seconds)
-    for row, time in times.items():
-        found.setdefault(row.backend, []).append(relu.flops / time / 1e9)
-    return found
+def write(path: Path, measured: Iterable[Measured]) -> None:
+    """All of it, replacing the file at once."""
+    part = path.with_suffix(".part")
+    part.write_text("".join(m.line() + "\n" for m in measured), encoding="utf-8")
+    part.replace(path)
 
 
-def call_seconds(backend: str, seconds: float) -> float:
-    """What a plan's call costs when there is next to nothing to compute."""
-    tiny = Layer("tiny", 1, 1, 8, 8, 1, 3, 3, padding=1)
-    with fastconv.options(threads=1):
-        plan = fastconv.plan_conv2d(
-            tiny.weights(), x_shape=tiny.x_shape, **tiny.geometry, backend=backend
-        )
-        call = partial(plan, tiny.inputs(2)[0])
-        return alternate({backend: [call]}, rounds=ROUNDS, seconds=seconds)[backend]
+def serving(op: str, spec: Spec) -> Iterator[Kernel]:
+    """The rows that can do ``spec`` here. The reference is left out: its rate decides nothing."""
+    for row in registry.rows(op):
+        absent = row.backend == "reference" or fastconv.backends()[row.backend] is not None
+        if not absent and row.why_not(spec.kernel_spec) is None:
+            yield row
 
 
-def regret(measured: Measured) -> list[float]:
-    """Per layer: time of the row that the present constants choose ÷ time of the fastest."""
-    return [
-        times[heuristics.rank(list(times), layer.spec(), 1)[0]] / min(times.values())
-        for layer, times in measured.items()
-    ]
-
-
-# ---------------------------------------------------------------- threads
-
-Step = Callable[[int, int], tuple[int, Call]]
-"""(step, threads) → the work of that step, and a call that does it; each step twice the work."""
-
-
-def steps(backend: str) -> dict[str, Step]:
-    """Growing work for each kind of kernel that ``backend`` has."""
-
-    def conv(step: int, threads: int) -> tuple[int, Call]:
-        layer = Layer(f"step {step}", 1, 16, 4, 4 << step, 16, 3, 3, padding=1)
-        spec = layer.spec()
-        row = _row("conv2d", backend, spec)
-        return spec.flops, kernels.convolution(row, layer, threads)
-
-    def pool(step: int, threads: int) -> tuple[int, Call]:
-        spec = Pool2dSpec.of("max", (1, 16, 4, 16 << step), 2)
-        return spec.flops, kernels.pooling(_row("pool2d", backend, spec), spec, threads)
-
-    def relu(step: int, threads: int) -> tuple[int, Call]:
-        spec = ActivationSpec("relu", 1024 << step)
-        return spec.flops, kernels.activation(_row("activation", backend, spec), spec, threads)
-
-    return {"conv2d": conv, "pool2d": pool, "activation": relu}
-
-
-def crossover(step: Step, seconds: float) -> int | None:
-    """The least work from which on two threads beat one; None if they never do."""
-    least: int | None = None
-    for number in range(12):
-        (work, one), (_, two) = step(number, 1), step(number, 2)
-        best = alternate(
-            {"one": [one], "two": [two]}, rounds=ROUNDS, seconds=seconds, settle=SETTLE_SECONDS
-        )
-        if best["one"] < GAIN * best["two"]:
-            least = None
-        elif least is None:
-            least = work
-    return least
-
-
-def _row(op: str, backend: str, spec: Spec) -> Kernel:
-    return next(row for row in kernels.serving(op, spec) if row.backend == backend)
-
-
-def _in_turns(calls: Mapping[Kernel, Call], seconds: float) -> dict[Kernel, float]:
-    best = alternate(
-        {row.name: [call] for row, call in calls.items()}, rounds=ROUNDS, seconds=seconds
+def complete(measured: Measured, seconds: float, two: bool) -> bool:
+    """Measure the rows that have no times yet, ``seconds`` each; whether there were any."""
+    op, spec = measured.op, measured.spec
+    predicted = {row: heuristics.seconds(row, spec.kernel_spec) for row in serving(op, spec)}
+    least = min(predicted.values())
+    rows = sorted(
+        (r for r, s in predicted.items() if s < HOPELESS * least), key=lambda r: predicted[r]
     )
-    return {row: best[row.name] for row in calls}
+    rows = [row for row in rows if row.name not in measured.times]
+    best = min((t.run for t in measured.times.values()), default=float("inf"))
+    trials: dict[Kernel, Trial] = {}
+    for row in rows:
+        made = trial(op, spec, row, 1)
+        once = min(_once(made), _once(made))  # the first may compile
+        best = min(best, once)
+        if once < SLOW * best:
+            trials[row] = made
+        else:
+            measured.times[row.name] = Times(once, pack=_packing(made, 0.0))
+    found = alternate(
+        {row.name: [t.run] for row, t in trials.items()}, rounds=ROUNDS, seconds=seconds
+    )
+    both: dict[str, float] = {}
+    if two:
+        pairs = {row.name: [trial(op, spec, row, 2).run] for row in trials}
+        both = alternate(pairs, rounds=2, seconds=seconds, settle=SETTLE_SECONDS)
+    for row, made in trials.items():
+        measured.times[row.name] = Times(
+            found[row.name], both.get(row.name), _packing(made, seconds / 4)
+        )
+    return bool(rows)
+
+
+def _once(made: Trial) -> float:
+    start = time.perf_counter()
+    made.run()
+    return time.perf_counter() - start
+
+
+def _packing(made: Trial, seconds: float) -> float:
+    """The least time of packing in several."""
+    if made.pack is None:
+        return 0.0
+    return alternate({"pack": [made.pack]}, rounds=1, seconds=seconds)["pack"]
