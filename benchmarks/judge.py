@@ -11,9 +11,20 @@ from fastconv.registry import DEFAULT_RMS_ERROR
 from fastconv.spec import Pool2dSpec
 
 from .layers import Array, Layer
+from .works import Work
 
 RMS_LIMIT = DEFAULT_RMS_ERROR
 """A side whose error is larger is wrong, or computes in less than float32; it is not timed."""
+
+
+def result(work: Work, x: Array, w: Array | None) -> npt.NDArray[np.float64]:
+    """A chain of convolution, relu and pooling."""
+    right: npt.NDArray[np.float64] = x.astype(np.float64)
+    if work.layer and w is not None:
+        right = convolution(work.layer, x, w)
+    if work.relu:
+        right = np.maximum(right, 0)
+    return pooling(work.pool.spec(right.shape), right) if work.pool else right
 
 
 def convolution(layer: Layer, x: Array, w: Array) -> npt.NDArray[np.float64]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,9 @@ Array = npt.NDArray[Any]
 
 MAX_INPUT_BYTES = 64 << 20
 """All the inputs of one layer together; at least two are made whatever their size."""
+
+LARGE_PICTURE, LARGE_MAP = 200**2, 13**2
+"""Pixels of a result from which on it counts as a large picture, or as a large map."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,43 +71,57 @@ class Layer:
         """One input channel for each group of several."""
         return self.groups > 1 and self.groups == self.IC
 
+    @property
+    def kind(self) -> str:
+        """The class of the goals that the layer belongs to; "other" belongs to none."""
+        spec = self.spec()
+        kernel = f"{self.KH}x{self.KW}"
+        if self.IC <= 3 and self.OC <= 8 and spec.OH * spec.OW >= LARGE_PICTURE:
+            return "picture"
+        if self.groups > 1:
+            return "grouped"
+        if self.IC <= 4 and kernel != "1x1":
+            return "first"
+        if kernel == "1x1" or (kernel == "5x5" and self.stride == 1):
+            return kernel
+        if kernel == "3x3" and self.stride == 1:
+            return "3x3" if spec.OH * spec.OW >= LARGE_MAP else "3x3 small"
+        if kernel == "3x3" and self.stride == 2 and min(self.IC, self.OC) >= 64:
+            return "3x3 s2"
+        return "other"
+
     def spec(self, **kwargs: Any) -> Conv2dSpec:
         """The geometry; ``kwargs`` as in :meth:`Conv2dSpec.of`."""
         return Conv2dSpec.of(self.x_shape, self.w_shape, **self.geometry, **kwargs)
 
     def inputs(self, count: int = 3) -> list[Array]:
         """Different random inputs in NCHW order, so that no call finds the answer in a cache."""
-        size = 4 * int(np.prod(self.x_shape))
-        count = min(count, max(2, MAX_INPUT_BYTES // size))
-        rng = self._rng("x")
-        return [rng.standard_normal(self.x_shape, dtype=np.float32) for _ in range(count)]
+        return random_inputs(self.name, self.x_shape, count)
 
     def weights(self) -> Array:
         """Random weights, scaled so that the result's values are around 1."""
         fan_in = self.IC // self.groups * self.KH * self.KW
-        w = self._rng("w").standard_normal(self.w_shape, dtype=np.float32)
+        w = _generator(self.name, "w").standard_normal(self.w_shape, dtype=np.float32)
         return w / np.float32(fan_in**0.5)
-
-    def _rng(self, what: str) -> np.random.Generator:
-        return np.random.default_rng(zlib.crc32(f"{self.name}/{what}".encode()))
 
     def __str__(self) -> str:
         return self.name
 
 
-def _read() -> tuple[Layer, ...]:
-    text = Path(__file__).with_name("layers.json").read_text(encoding="utf-8")
-    return tuple(Layer(**entry) for entry in json.loads(text)["layers"])
+def random_inputs(name: str, shape: tuple[int, ...], count: int = 3) -> list[Array]:
+    """Different normal numbers, the same for the same name."""
+    count = min(count, max(2, MAX_INPUT_BYTES // (4 * math.prod(shape))))
+    rng = _generator(name, "x")
+    return [rng.standard_normal(shape, dtype=np.float32) for _ in range(count)]
 
 
-LAYERS = _read()
+def _generator(name: str, what: str) -> np.random.Generator:
+    return np.random.default_rng(zlib.crc32(f"{name}/{what}".encode()))
 
 
-def select(patterns: str, layers: Sequence[Layer] = LAYERS) -> list[Layer]:
-    """The layers whose name matches one of the comma-separated globs, in table order."""
-    globs = [p.strip() for p in patterns.split(",") if p.strip()]
-    for glob in globs:
-        if not any(fnmatchcase(layer.name, glob) for layer in layers):
-            names = ", ".join(layer.name for layer in layers)
-            raise ValueError(f"no layer matches {glob!r}; the layers are {names}")
-    return [layer for layer in layers if any(fnmatchcase(layer.name, glob) for glob in globs)]
+def read(path: Path) -> tuple[Layer, ...]:
+    """The layers of a JSON file written as ``layers.json`` is."""
+    return tuple(Layer(**entry) for entry in json.loads(path.read_text("utf-8"))["layers"])
+
+
+LAYERS = read(Path(__file__).with_name("layers.json"))

@@ -54,6 +54,27 @@ def busy() -> str | None:
     return None
 
 
+class Others:
+    """What share of the processor other processes used between ``with`` and its end."""
+
+    share: float | None = None
+
+    def __enter__(self) -> Others:
+        self._ticks, self._own = _cpu_ticks(), _own_seconds()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        after, own = _cpu_ticks(), _own_seconds() - self._own
+        if self._ticks and after and after[1] > self._ticks[1]:
+            busy, total = after[0] - self._ticks[0], after[1] - self._ticks[1]
+            self.share = max(0.0, (busy - own * os.sysconf("SC_CLK_TCK")) / total)
+
+
+def _own_seconds() -> float:
+    times = os.times()
+    return times.user + times.system
+
+
 def load_average() -> float | None:
     """The load average of the last minute, where the system has one."""
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else None

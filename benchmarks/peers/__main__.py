@@ -5,102 +5,36 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress
 
 import fastconv
-from fastconv.registry import BACKENDS
-from fastconv.spec import LAYOUTS, PRECISIONS
 
-from .. import machine
-from ..layers import Layer, select
-from . import ort, ours, ov, pictures, pytorch
-from .measure import Outcome, measure
+from .. import goals, machine
+from . import arguments, copying, ort, ours, ov, pictures, processes, pytorch
+from .measure import OTHERS_LIMIT, Outcome, measure
 from .side import FASTCONV, Side
-from .table import network_table, picture_table
+from .table import tables
 
 PEERS: dict[str, tuple[Side, ...]] = {
     "torch": pytorch.SIDES[:1],
     "torch_cl": pytorch.SIDES[1:],
     "ort": ort.SIDES,
     "ov": ov.SIDES,
-    "scipy": pictures.SCIPY,
     "opencv": pictures.OPENCV,
+    "scipy": pictures.SCIPY,
+    "copy": copying.SIDES,
 }
-WIDTH = 180
+WIDTH = 200
 """Columns when the output is a file: the tables are never folded."""
-
-
-def _listed(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def _some_of(what: str, valid: Iterable[str]) -> Callable[[str], list[str]]:
-    """The reader of a comma-separated list of names."""
-
-    def read(text: str) -> list[str]:
-        names = _listed(text)
-        for name in names:
-            if name not in valid:
-                raise argparse.ArgumentTypeError(
-                    f"unknown {what} {name!r}; valid are {', '.join(valid)}"
-                )
-        return names
-
-    return read
-
-
-def _threads(text: str) -> list[int]:
-    numbers = [int(part) for part in _listed(text)]
-    if not numbers or min(numbers) < 1:
-        raise argparse.ArgumentTypeError("threads are positive integers, as in 1,2")
-    return numbers
-
-
-def _layers(text: str) -> list[Layer]:
-    try:
-        return select(text)
-    except ValueError as problem:
-        raise argparse.ArgumentTypeError(str(problem)) from None
-
-
-def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.peers", description=__doc__,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    parser.add_argument("--layers", type=_layers, default="*", metavar="GLOB[,GLOB]",
-                        help="layers of layers.json, by name")
-    parser.add_argument("--threads", type=_threads, default="1", metavar="N[,N]",
-                        help="threads of every side; one table each")
-    parser.add_argument("--repeat", type=int, default=10, metavar="N",
-                        help="turns that each side gets")
-    parser.add_argument("--seconds", type=float, default=0.5,
-                        help="time for each side and layer, over all its turns")
-    parser.add_argument("--backends", type=_some_of("backend", BACKENDS),
-                        default="cython,numba", help="backends of fastconv")
-    parser.add_argument("--algorithm", default="auto", help="fastconv's algorithm")
-    parser.add_argument("--mode", choices=("plan", "functional"), default="plan",
-                        help="fastconv's weights packed beforehand, or in every call")
-    parser.add_argument("--layout", choices=LAYOUTS, default="NCHW",
-                        help="fastconv's memory order; the peers keep their own")
-    parser.add_argument("--precision", choices=PRECISIONS, default="default",
-                        help="fastconv's precision")
-    parser.add_argument("--peers", type=_some_of("peer", PEERS), default=",".join(PEERS),
-                        help="whom to time")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here")
-    return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print, write; 1 if a side of fastconv failed or was wrong."""
-    args = arguments(argv)
+    args = arguments.parse(argv, PEERS)
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
     load, busy = machine.load_average(), machine.busy()
     if busy:
@@ -112,68 +46,77 @@ def main(argv: Sequence[str] | None = None) -> int:
         console.print("[red]none of fastconv's backends asked for is present")
         return 1
 
-    outcomes: list[Outcome] = []
-    for threads in args.threads:
-        part = _measure_all(args, sides, threads, console)
-        outcomes += part
-        _print(part, sides, args, threads, console)
+    outcomes = _measure_all(args, sides, console)
+    report = _report(args, sides, missing, outcomes, load, busy)
     if args.json:
-        report = _report(args, sides, missing, outcomes, load, busy)
         args.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    _print(outcomes, sides, args, console)
+    for backend in goals.judged(report):
+        console.print(goals.table(report, backend))
     return int(any(outcome.failed_ourselves for outcome in outcomes))
 
 
 def _present(args: argparse.Namespace) -> tuple[list[Side], dict[str, str]]:
     """The sides to time, and the ones that are not here."""
-    wanted = ours.sides(
-        args.backends, mode=args.mode, layout=args.layout, precision=args.precision,
-        algorithm=args.algorithm,
-    )
+    wanted = ours.sides(args.backends, args.modes, args.algorithm)
     wanted += [side for name in args.peers for side in PEERS[name]]
     absent = {side.name: side.absent() for side in wanted}
     missing = {name: reason for name, reason in absent.items() if reason is not None}
     return [side for side in wanted if side.name not in missing], missing
 
 
-def _measure_all(
-    args: argparse.Namespace, sides: list[Side], threads: int, console: Console
-) -> list[Outcome]:
-    # Redrawn between layers only: a drawing thread would take time from what is measured.
+def _measure_all(args: argparse.Namespace, sides: list[Side], console: Console) -> list[Outcome]:
+    # Redrawn between measurements only: a drawing thread would take time from what is measured.
     with Progress(console=console, auto_refresh=False, transient=True) as progress:
-        task = progress.add_task("", total=len(args.layers))
+        task = progress.add_task("", total=len(args.works) * len(args.threads))
         outcomes = []
-        for layer in args.layers:
-            progress.update(task, description=f"{layer.name}, {threads} thread(s)")
+        for work in args.works:  # the numbers of threads within: they are compared as well
+            for threads in args.threads:
+                progress.update(task, description=f"{work.name}, {threads} thread(s)")
+                progress.refresh()
+                outcomes.append(
+                    measure(work, sides, threads, rounds=args.repeat, seconds=args.seconds)
+                )
+                progress.advance(task)
+        if args.processes:
+            progress.update(task, description="imports and memory")
             progress.refresh()
-            outcomes.append(
-                measure(layer, sides, threads, rounds=args.repeat, seconds=args.seconds)
-            )
-            progress.advance(task)
+            outcomes.append(processes.import_time())
+            outcomes += [peak for backend in args.backends for peak in processes.peaks(backend)]
         return outcomes
 
 
 def _print(
-    outcomes: list[Outcome], sides: list[Side], args: argparse.Namespace, threads: int,
-    console: Console,
+    outcomes: list[Outcome], sides: list[Side], args: argparse.Namespace, console: Console
 ) -> None:
-    title = (
-        f"{threads} thread{'s' if threads > 1 else ''}, {args.mode}, {args.layout}, "
-        f"precision {args.precision}, algorithm {args.algorithm}"
-    )
-    console.print(network_table(outcomes, sides, title))
-    pictures_only = picture_table(outcomes, sides, f"Pictures, {title}")
-    if pictures_only is not None:
-        console.print(pictures_only)
+    if not args.goals:
+        for threads in args.threads:
+            part = [outcome for outcome in outcomes if outcome.threads == threads]
+            title = f"{threads} thread{'s' if threads > 1 else ''}, algorithm {args.algorithm}"
+            for table in tables(part, sides, title):
+                console.print(table)
     for outcome in outcomes:
         for name, reason in outcome.failed.items():
-            console.print(f"{outcome.layer}, {name}: {reason}", style="red", markup=False)
+            console.print(
+                f"{outcome.work}, {outcome.threads} thread(s), {name}: {reason}", style="red",
+                markup=False,
+            )
+    doubtful = [outcome for outcome in outcomes if outcome.doubtful]
+    if doubtful:
+        most = max(doubtful, key=lambda outcome: outcome.others or 0.0)
+        console.print(
+            f"Other work took more than {OTHERS_LIMIT:.0%} of the processor during "
+            f"{len(doubtful)} of {len(outcomes)} measurements, at most {most.others:.0%} "
+            f"({most.work}).", style="yellow", markup=False,
+        )
 
 
 def _report(
     args: argparse.Namespace, sides: list[Side], missing: dict[str, str],
     outcomes: list[Outcome], load: float | None, busy: str | None,
 ) -> dict[str, Any]:
-    flags = {key: value for key, value in vars(args).items() if key not in ("json", "layers")}
+    flags = {key: value for key, value in vars(args).items() if key not in ("json", "works")}
+    flags["modes"] = [mode.name for mode in args.modes]
     return {
         "machine": machine.describe(),
         "versions": machine.versions(),
@@ -185,7 +128,6 @@ def _report(
             {"name": side.name, "title": side.title, "family": side.family} for side in sides
         ],
         "missing": missing,
-        "layers": [asdict(layer) for layer in args.layers],
         "results": [outcome.as_json() for outcome in outcomes],
     }
 

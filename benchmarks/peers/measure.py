@@ -1,30 +1,46 @@
-"""One layer, all sides: prepared, checked, then timed in turns."""
+"""One piece of work, all sides: prepared, checked, then timed in turns."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
+from fastconv.registry import BACKENDS
+
 from .. import judge
-from ..layers import Layer
+from ..machine import Others
 from ..timing import SETTLE_SECONDS, alternate
-from .side import FASTCONV, Case, Runner, Side
+from ..works import Work
+from .side import Case, Runner, Side
+
+OTHERS_LIMIT = 0.05
+"""Share of the processor that others may use before a figure is called doubtful."""
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What came out for one layer and one number of threads."""
+    """What came out for one piece of work and one number of threads."""
 
-    layer: str
+    work: str
+    section: str
+    labels: tuple[str, ...]
     threads: int
-    gflop: float
+    gflop: float = 0.0
     milliseconds: dict[str, float] = field(default_factory=dict)
+    megabytes: dict[str, float] = field(default_factory=dict)
+    """Peak memory beyond inputs, weights and result, where that was measured."""
     rms_error: dict[str, float] = field(default_factory=dict)
     kernel: dict[str, str] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
-    """Sides that do not compute this layer, and why."""
+    """Sides that do not compute this, and why."""
     failed: dict[str, str] = field(default_factory=dict)
     """Sides that raised or gave a wrong result; they are not timed."""
+    others: float | None = None
+    """Share of the processor that other processes used meanwhile."""
 
     def as_json(self) -> dict[str, Any]:
         """Plain data for the report."""
@@ -33,20 +49,27 @@ class Outcome:
     @property
     def failed_ourselves(self) -> bool:
         """One of fastconv's own sides failed."""
-        return any(name.startswith(FASTCONV) for name in self.failed)
+        return any(name.partition("/")[0] in BACKENDS for name in self.failed)
+
+    @property
+    def doubtful(self) -> bool:
+        """Others took part of the processor."""
+        return self.others is not None and self.others > OTHERS_LIMIT
 
 
 def measure(
-    layer: Layer, sides: list[Side], threads: int, *, rounds: int, seconds: float
+    work: Work, sides: list[Side], threads: int, *, rounds: int, seconds: float
 ) -> Outcome:
     """``seconds`` is the budget of each side in all."""
-    case = Case(layer, layer.inputs(), layer.weights(), threads)
-    outcome = Outcome(layer.name, threads, layer.spec().flops / 1e9)
+    case = Case(work, work.inputs(), work.weights(), threads)
+    outcome = Outcome(work.name, work.section, work.labels, threads, work.flops / 1e9)
     runners = _checked(case, sides, outcome)
-    best = alternate(
-        {name: runner.calls for name, runner in runners.items()}, rounds=rounds,
-        seconds=seconds, settle=SETTLE_SECONDS if threads > 1 else 0.0,
-    )
+    with Others() as others:
+        best = alternate(
+            {name: runner.calls for name, runner in runners.items()}, rounds=rounds,
+            seconds=seconds, settle=SETTLE_SECONDS if threads > 1 else 0.0,
+        )
+    outcome.others = others.share
     outcome.milliseconds = {name: 1e3 * least for name, least in best.items()}
     return outcome
 
@@ -54,28 +77,40 @@ def measure(
 def _checked(case: Case, sides: list[Side], outcome: Outcome) -> dict[str, Runner]:
     """The sides that gave the right result on the first input and on the last one."""
     runners: dict[str, Runner] = {}
-    chosen = (0, len(case.inputs) - 1)
-    right = [judge.convolution(case.layer, case.inputs[i], case.w) for i in chosen]
     for side in sides:
-        if (reason := side.why_not(case.layer)) is not None:
+        if (reason := side.why_not(case.work)) is not None:
             outcome.skipped[side.name] = reason
             continue
         try:
             runner = side.prepare(case)
-            error = max(
-                judge.rms_error(runner.to_nchw(runner.calls[i]()), wanted)
-                for i, wanted in zip(chosen, right, strict=True)
-            )
-        except Exception as problem:  # a library that cannot do a layer must not stop the others
+            error = _error(case, runner)
+        except Exception as problem:  # a library that cannot do it must not stop the others
             outcome.failed[side.name] = f"{type(problem).__name__}: {problem}"
             continue
-        outcome.rms_error[side.name] = error
         if runner.kernel:
             outcome.kernel[side.name] = runner.kernel
-        if error > judge.RMS_LIMIT:
-            outcome.failed[side.name] = (
-                f"wrong result: rms error {error:.1e} exceeds {judge.RMS_LIMIT:.0e}"
-            )
-            continue
+        if error is not None:
+            outcome.rms_error[side.name] = error
+            if error > judge.RMS_LIMIT:
+                outcome.failed[side.name] = (
+                    f"wrong result: rms error {error:.1e} exceeds {judge.RMS_LIMIT:.0e}"
+                )
+                continue
         runners[side.name] = runner
     return runners
+
+
+def _error(case: Case, runner: Runner) -> float | None:
+    if runner.to_nchw is None:
+        return None
+    first, last = _right(case.work)
+    return max(
+        judge.rms_error(runner.to_nchw(runner.calls[0]()), first),
+        judge.rms_error(runner.to_nchw(runner.calls[-1]()), last),
+    )
+
+
+@lru_cache(maxsize=1)  # the numbers of threads follow each other
+def _right(work: Work) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    inputs, w = work.inputs(), work.weights()
+    return judge.result(work, inputs[0], w), judge.result(work, inputs[-1], w)

@@ -1,7 +1,8 @@
-"""fastconv's own sides: one for each backend."""
+"""fastconv's own sides: one for each backend and mode."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -10,41 +11,104 @@ import numpy as np
 import fastconv
 
 from ..layers import Array
-from .side import FASTCONV, Case, Runner, Side, any_layer
+from ..timing import Call
+from ..works import Work
+from .side import FASTCONV, Case, Runner, Side
+
+WORDS: dict[str, dict[str, Any]] = {
+    "plan": {"packed": True},
+    "functional": {"packed": False},
+    "nhwc": {"layout": "NHWC"},
+    "strict": {"precision": "strict"},
+    "fast": {"precision": "fast"},
+}
+"""What a mode is made of; without them it is a plan, NCHW and precision "default"."""
 
 
-def sides(
-    backends: list[str], *, mode: str, layout: str, precision: str, algorithm: str
-) -> list[Side]:
-    """``mode="plan"`` packs the weights beforehand, ``"functional"`` within every call."""
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """How fastconv is called. ``packed``: the weights are packed beforehand, in a plan."""
 
-    def prepare(backend: str, case: Case) -> Runner:
-        layer = case.layer
-        fastconv.set_num_threads(case.threads)
-        options: dict[str, Any] = {
-            **layer.geometry, "layout": layout, "precision": precision, "algorithm": algorithm,
-            "backend": backend,
-        }
-        inputs = [_in_layout(x, layout) for x in case.inputs]
-        plan = fastconv.plan_conv2d(case.w, x_shape=inputs[0].shape, **options)
-        kernel = f"conv2d.{plan.algorithm}@{plan.backend}"
-        if mode == "plan":
-            calls = [partial(plan, x) for x in inputs]
-        else:
-            calls = [partial(fastconv.conv2d, x, case.w, **options) for x in inputs]
-        return Runner(calls, partial(_to_nchw, layout=layout), kernel)
+    name: str
+    packed: bool = True
+    layout: str = "NCHW"
+    precision: str = "default"
 
+    @classmethod
+    def of(cls, name: str) -> Mode:
+        """From words joined by "+", as in ``functional+nhwc``."""
+        options: dict[str, Any] = {}
+        for word in name.split("+"):
+            if word not in WORDS:
+                raise ValueError(
+                    f"unknown mode {word!r}; a mode is some of {', '.join(WORDS)}, joined by +"
+                )
+            options |= WORDS[word]
+        return cls(name, **options)
+
+    def why_not(self, work: Work) -> str | None:
+        """Not every operation knows every difference."""
+        if work.convolution:
+            return None
+        if self.packed and self.layout == "NCHW" and self.precision == "default":
+            return "there are plans for convolutions only"
+        if work.layer is None and self.precision != "default":
+            return "one precision only"
+        return None
+
+
+def sides(backends: list[str], modes: list[Mode], algorithm: str) -> list[Side]:
+    """The first mode of the first backend is the one that picture libraries are held against."""
     return [
         Side(
-            f"fastconv.{backend}", backend, FASTCONV, partial(_absent, backend), any_layer,
-            partial(prepare, backend),
+            f"{backend}/{mode.name}", f"{backend}\n{mode.name}", FASTCONV,
+            partial(_absent, backend), mode.why_not, partial(_prepare, backend, mode, algorithm),
         )
-        for backend in backends
+        for backend in backends for mode in modes
     ]
 
 
 def _absent(backend: str) -> str | None:
     return fastconv.backends()[backend]
+
+
+def _prepare(backend: str, mode: Mode, algorithm: str, case: Case) -> Runner:
+    fastconv.set_num_threads(case.threads)
+    inputs = [_in_layout(x, mode.layout) for x in case.inputs]
+    to_nchw = partial(_to_nchw, layout=mode.layout)
+    work = case.work
+    if work.layer is None:
+        calls = [_without_weights(work, x, backend, mode) for x in inputs]
+        return Runner(calls, to_nchw)
+    options: dict[str, Any] = {
+        **work.layer.geometry, "layout": mode.layout, "precision": mode.precision,
+        "algorithm": algorithm, "backend": backend,
+    }
+    if work.pool:
+        fuse = partial(_fused, work, case.w, options)
+        return Runner([fuse(x) for x in inputs], to_nchw)
+    plan = fastconv.plan_conv2d(case.w, x_shape=inputs[0].shape, **options)
+    kernel = f"conv2d.{plan.algorithm}@{plan.backend}"
+    if mode.packed:
+        return Runner([partial(plan, x) for x in inputs], to_nchw, kernel)
+    return Runner(
+        [partial(fastconv.conv2d, x, case.w, **options) for x in inputs], to_nchw, kernel
+    )
+
+
+def _without_weights(work: Work, x: Array, backend: str, mode: Mode) -> Call:
+    if work.pool:
+        return work.pool.on(x, backend, mode.layout)
+    return partial(fastconv.relu, x, backend=backend)
+
+
+def _fused(work: Work, w: Any, options: dict[str, Any], x: Array) -> Call:
+    assert work.pool is not None
+    return partial(
+        fastconv.conv2d_pool2d, x, w, **options, activation="relu" if work.relu else None,
+        pool=work.pool.mode, pool_size=work.pool.size, pool_stride=work.pool.stride,
+        pool_padding=work.pool.padding,
+    )
 
 
 def _in_layout(x: Array, layout: str) -> Array:

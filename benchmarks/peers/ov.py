@@ -1,4 +1,4 @@
-"""OpenVINO: one convolution compiled for the CPU, with inputs and outputs that are not copied."""
+"""OpenVINO: the steps compiled for the CPU, with inputs and outputs that are not copied."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..layers import Array, Layer
-from .side import NETWORK, Case, Runner, Side, any_layer, needs
+from ..works import Pool, Work
+from .side import NETWORK, Case, Runner, Side, anything, needs
 
 
 def _prepare(case: Case) -> Runner:
@@ -19,7 +20,7 @@ def _prepare(case: Case) -> Runner:
         "INFERENCE_NUM_THREADS": case.threads,
         "NUM_STREAMS": 1,
     }
-    compiled = _core().compile_model(_model(case.layer, case.w), "CPU", properties)
+    compiled = _core().compile_model(_model(case.work, case.w), "CPU", properties)
     calls = []
     for x in case.inputs:
         # A request per input: binding the tensor beforehand leaves only the inference to time.
@@ -36,21 +37,42 @@ def _core() -> Any:
     return openvino.Core()
 
 
-def _model(layer: Layer, w: Array) -> Any:
+def _model(work: Work, w: Array | None) -> Any:
     import openvino
     from openvino import opset13
 
-    x = opset13.parameter(layer.x_shape, np.float32)
+    x = opset13.parameter(work.x_shape, np.float32)
+    y = x
+    if work.layer:
+        y = _convolution(y, work.layer, w)
+    if work.relu:
+        y = opset13.relu(y)
+    if work.pool:
+        y = _pooling(y, work.pool)
+    return openvino.Model([y], [x])
+
+
+def _convolution(x: Any, layer: Layer, w: Any) -> Any:
+    from openvino import opset13
+
     pads, strides = [layer.padding] * 2, [layer.stride] * 2
     dilations = [layer.dilation] * 2
     if layer.groups == 1:
-        y = opset13.convolution(x, opset13.constant(w), strides, pads, pads, dilations)
-    else:
-        grouped = w.reshape(layer.groups, layer.OC // layer.groups, *w.shape[1:])
-        y = opset13.group_convolution(
-            x, opset13.constant(grouped), strides, pads, pads, dilations
-        )
-    return openvino.Model([y], [x])
+        return opset13.convolution(x, opset13.constant(w), strides, pads, pads, dilations)
+    grouped = w.reshape(layer.groups, layer.OC // layer.groups, *w.shape[1:])
+    return opset13.group_convolution(x, opset13.constant(grouped), strides, pads, pads, dilations)
+
+
+def _pooling(x: Any, pool: Pool) -> Any:
+    from openvino import opset13
+
+    if pool.size is None:
+        reduce = {"max": opset13.reduce_max, "avg": opset13.reduce_mean}[pool.mode]
+        return reduce(x, np.array([2, 3]), keep_dims=True)
+    size, strides, pads = [pool.size] * 2, [pool.stride] * 2, [pool.padding] * 2
+    if pool.mode == "max":
+        return opset13.max_pool(x, strides, [1, 1], pads, pads, size).output(0)
+    return opset13.avg_pool(x, strides, pads, pads, size, exclude_pad=False)
 
 
 def _first(outputs: Any) -> Array:
@@ -58,4 +80,4 @@ def _first(outputs: Any) -> Array:
     return result
 
 
-SIDES = (Side("ov", "OpenVINO", NETWORK, needs("openvino"), any_layer, _prepare),)
+SIDES = (Side("ov", "OpenVINO", NETWORK, needs("openvino"), anything, _prepare),)

@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 
 from ..layers import Array, Layer
+from ..works import Work
 from .side import PICTURE, Case, Runner, Side, needs
 
 Planes = list[tuple[Array, Array]]
@@ -18,6 +19,19 @@ def _planes(layer: Layer, x: Array, w: Array) -> Iterator[tuple[Array, Array]]:
     per_group = layer.OC // layer.groups
     for oc in range(layer.OC):
         yield x[0, oc // per_group], w[oc, 0]
+
+
+def _layer(work: Work) -> Layer:
+    layer = work.convolution
+    assert layer is not None
+    return layer
+
+
+def _no_picture(work: Work) -> str | None:
+    layer = work.convolution
+    if layer is None or not layer.is_picture or "picture" not in work.labels:
+        return "single planes are filtered: pictures only"
+    return None
 
 
 def _stack(planes: list[Array]) -> Array:
@@ -35,11 +49,11 @@ def _scipy_mode(layer: Layer) -> str | None:
     return None
 
 
-def _scipy_why_not(layer: Layer) -> str | None:
-    if not layer.is_picture:
-        return "SciPy filters single planes: pictures only"
-    if _scipy_mode(layer) is None:
-        return "SciPy pads for valid, same or full only"
+def _scipy_why_not(work: Work) -> str | None:
+    if (reason := _no_picture(work)) is not None:
+        return reason
+    if _scipy_mode(_layer(work)) is None:
+        return "scipy.signal pads for valid, same or full only"
     return None
 
 
@@ -48,32 +62,41 @@ def _scipy_prepare(function: str, case: Case) -> Runner:
     import scipy.signal
 
     convolve = getattr(scipy.signal, function)
-    mode = _scipy_mode(case.layer)
+    layer, w = _layer(case.work), case.w
+    assert w is not None
+    mode = _scipy_mode(layer)
 
     def run(planes: Planes) -> list[Array]:
         with scipy.fft.set_workers(case.threads):
             return [convolve(plane, kernel, mode) for plane, kernel in planes]
 
-    # SciPy convolves in the mathematical sense: the kernel is turned beforehand.
-    turned = np.ascontiguousarray(case.w[:, :, ::-1, ::-1])
-    calls = [partial(run, list(_planes(case.layer, x, turned))) for x in case.inputs]
+    # scipy.signal convolves in the mathematical sense: the kernel is turned beforehand.
+    turned = np.ascontiguousarray(w[:, :, ::-1, ::-1])
+    calls = [partial(run, list(_planes(layer, x, turned))) for x in case.inputs]
     return Runner(calls, _stack)
 
 
-# ---------------------------------------------------------------- OpenCV
+def _ndimage_prepare(case: Case) -> Runner:
+    import scipy.ndimage
+
+    return _cropped(case, partial(scipy.ndimage.correlate, mode="constant"))
 
 
-def _opencv_why_not(layer: Layer) -> str | None:
-    if not layer.is_picture:
-        return "OpenCV filters single planes: pictures only"
+# ---------------------------------------------------------------- libraries that keep the size
+
+
+def _same_size_why_not(work: Work) -> str | None:
+    if (reason := _no_picture(work)) is not None:
+        return reason
+    layer = _layer(work)
     if layer.KH % 2 == 0 or layer.KW % 2 == 0:
-        return "filter2D centres kernels of odd size only"
-    if _opencv_crop(layer) is None:
-        return "filter2D pads for the same size only"
+        return "only kernels of odd size are centred alike"
+    if _crop(layer) is None:
+        return "the result is never larger than the picture"
     return None
 
 
-def _opencv_crop(layer: Layer) -> tuple[slice, slice] | None:
+def _crop(layer: Layer) -> tuple[slice, slice] | None:
     """The part of the same-size result that the layer asks for."""
     rows, columns = (k // 2 - layer.padding for k in (layer.KH, layer.KW))
     if rows < 0 or columns < 0:
@@ -81,33 +104,40 @@ def _opencv_crop(layer: Layer) -> tuple[slice, slice] | None:
     return slice(rows, layer.IH - rows), slice(columns, layer.IW - columns)
 
 
+def _cropped(case: Case, correlate: Callable[[Array, Array], Array]) -> Runner:
+    layer, w = _layer(case.work), case.w
+    assert w is not None
+    crop = _crop(layer)
+
+    def run(planes: Planes) -> list[Array]:
+        return [correlate(plane, kernel)[crop] for plane, kernel in planes]
+
+    return Runner([partial(run, list(_planes(layer, x, w))) for x in case.inputs], _stack)
+
+
 def _opencv_prepare(case: Case) -> Runner:
     import cv2
 
     cv2.setNumThreads(case.threads)
-    crop = _opencv_crop(case.layer)
 
-    def run(planes: Planes) -> list[Array]:
-        return [
-            cv2.filter2D(plane, -1, kernel, borderType=cv2.BORDER_CONSTANT)[crop]
-            for plane, kernel in planes
-        ]
+    def correlate(plane: Array, kernel: Array) -> Array:
+        return cv2.filter2D(plane, -1, kernel, borderType=cv2.BORDER_CONSTANT)
 
-    calls = [partial(run, list(_planes(case.layer, x, case.w))) for x in case.inputs]
-    return Runner(calls, _stack)
+    return _cropped(case, correlate)
 
 
 def _side(
-    name: str, title: str, module: str, why_not: Callable[[Layer], str | None],
+    name: str, title: str, module: str, why_not: Callable[[Work], str | None],
     prepare: Callable[[Case], Runner],
 ) -> Side:
     return Side(name, title, PICTURE, needs(module), why_not, prepare)
 
 
 SCIPY = (
-    _side("scipy.convolve2d", "convolve2d", "scipy", _scipy_why_not,
-          partial(_scipy_prepare, "convolve2d")),
-    _side("scipy.oaconvolve", "oaconvolve", "scipy", _scipy_why_not,
-          partial(_scipy_prepare, "oaconvolve")),
+    *(
+        _side(f"scipy.{name}", name, "scipy", _scipy_why_not, partial(_scipy_prepare, name))
+        for name in ("convolve2d", "fftconvolve", "oaconvolve")
+    ),
+    _side("scipy.ndimage", "ndimage", "scipy", _same_size_why_not, _ndimage_prepare),
 )
-OPENCV = (_side("opencv", "OpenCV", "cv2", _opencv_why_not, _opencv_prepare),)
+OPENCV = (_side("opencv", "OpenCV", "cv2", _same_size_why_not, _opencv_prepare),)

@@ -1,25 +1,27 @@
-"""A side of the comparison: one library, prepared for one layer."""
+"""A side of the comparison: one library, prepared for one piece of work."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
-from ..layers import Array, Layer
+from ..layers import Array
 from ..timing import Call
+from ..works import Work
 
-FASTCONV, NETWORK, PICTURE = "fastconv", "network", "picture"
+FASTCONV, NETWORK, PICTURE, MEMORY = "fastconv", "network", "picture", "memory"
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
     """What every side computes: equal inputs, weights and number of threads."""
 
-    layer: Layer
+    work: Work
     inputs: list[Array]
-    w: Array
+    w: Array | None
     threads: int
 
 
@@ -28,7 +30,8 @@ class Runner:
     """A side made ready: one call for each input, and how to read what a call returns."""
 
     calls: Sequence[Call]
-    to_nchw: Callable[[Any], Array]
+    to_nchw: Callable[[Any], Array] | None
+    """None: nothing is computed, there is nothing to check."""
     kernel: str = ""
     """The kernel that was chosen, where the library tells."""
 
@@ -41,7 +44,7 @@ class Side:
     title: str
     family: str
     absent: Callable[[], str | None]
-    why_not: Callable[[Layer], str | None]
+    why_not: Callable[[Work], str | None]
     prepare: Callable[[Case], Runner]
 
 
@@ -55,6 +58,20 @@ def needs(*modules: str) -> Callable[[], str | None]:
     return absent
 
 
-def any_layer(layer: Layer) -> str | None:
-    """The ``why_not`` of a side that computes every layer."""
+def anything(work: Work) -> str | None:
+    """The ``why_not`` of a side that computes all of it."""
     return None
+
+
+def chained(steps: Sequence[Callable[[Any], Any]], x: Any) -> Call:
+    """One step after the other; a single one is called without a detour."""
+    if len(steps) == 1:
+        return partial(steps[0], x)
+
+    def call() -> Any:
+        y = x
+        for step in steps:
+            y = step(y)
+        return y
+
+    return call

@@ -1,8 +1,8 @@
-"""The ratio tables that are printed: one for each number of threads, one for pictures."""
+"""The tables of times and ratios: one for each section and number of threads."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.table import Table
 
@@ -10,76 +10,68 @@ from .measure import Outcome
 from .ratios import geometric_mean, ratio
 from .side import FASTCONV, NETWORK, PICTURE, Side
 
-TORCH = "torch"
 NOTHING = "–"
 
 
-def network_table(outcomes: Sequence[Outcome], sides: Sequence[Side], title: str) -> Table:
-    """Every layer against the network libraries; each side's ms, then fastconv's ratios."""
-    ours = [side for side in sides if side.family == FASTCONV]
-    peers = [side for side in sides if side.family == NETWORK]
-    table = _table(title, ours, peers)
-    for side in ours:
-        table.add_column(f"GF/s\n{side.title}", justify="right")
-    peer_sets = [("PyTorch ÷", [TORCH]), ("best ÷", [side.name for side in peers])]
-    for label, _ in peer_sets:
-        for side in ours:
-            table.add_column(f"{label}\n{side.title}", justify="right")
-    means: dict[tuple[str, str], list[float | None]] = {}
-    for outcome in outcomes:
-        times = outcome.milliseconds
-        cells = [_rate(outcome.gflop, times.get(side.name)) for side in ours]
-        for label, names in peer_sets:
-            for side in ours:
-                value = ratio(times, names, side.name)
-                means.setdefault((label, side.name), []).append(value)
-                cells.append(_ratio(value))
-        table.add_row(*_start(outcome, ours, peers), *cells)
-    _close(table, len(outcomes), [geometric_mean(values) for values in means.values()])
-    return table
+def tables(outcomes: Sequence[Outcome], sides: Sequence[Side], title: str) -> Iterator[Table]:
+    """Every section with the sides that were timed in it; then what picture libraries timed."""
+    pictures = {side.name for side in sides if side.family == PICTURE}
+    for section in dict.fromkeys(outcome.section for outcome in outcomes):
+        part = [outcome for outcome in outcomes if outcome.section == section]
+        others = [side for side in sides if side.family != PICTURE]
+        yield from _table(part, others, f"{section}, {title}")
+    part = [outcome for outcome in outcomes if pictures & set(outcome.milliseconds)]
+    some = [side for side in sides if side.family in (FASTCONV, PICTURE)]
+    yield from _table(part, some, f"against picture libraries, {title}")
 
 
-def picture_table(
-    outcomes: Sequence[Outcome], sides: Sequence[Side], title: str
-) -> Table | None:
-    """The layers that a picture library timed too, against each of them; None if there are none."""
-    ours = [side for side in sides if side.family == FASTCONV]
-    peers = [side for side in sides if side.family == PICTURE]
-    shown = [o for o in outcomes if any(side.name in o.milliseconds for side in peers)]
-    if not shown:
-        return None
-    table = _table(title, ours, peers)
-    for peer in peers:
-        for side in ours:
-            table.add_column(f"{peer.title} ÷\n{side.title}", justify="right")
-    pairs = [(peer.name, side.name) for peer in peers for side in ours]
-    values = [[ratio(o.milliseconds, [peer], side) for peer, side in pairs] for o in shown]
-    for outcome, line in zip(shown, values, strict=True):
-        table.add_row(*_start(outcome, ours, peers), *map(_ratio, line))
-    _close(table, len(shown), [geometric_mean(column) for column in zip(*values, strict=True)])
-    return table
-
-
-def _table(title: str, ours: Sequence[Side], peers: Sequence[Side]) -> Table:
+def _table(
+    outcomes: Sequence[Outcome], candidates: Sequence[Side], title: str
+) -> Iterator[Table]:
+    """One table, or none if nothing was timed."""
+    sides = [
+        side for side in candidates
+        if any(side.name in o.milliseconds or side.name in o.failed for o in outcomes)
+    ]
+    if not sides:
+        return
     table = Table(title=title, title_justify="left", header_style="bold")
-    table.add_column("layer", no_wrap=True)
+    table.add_column("", no_wrap=True)
     table.add_column("GFLOP", justify="right")
-    for side in (*ours, *peers):
+    for side in sides:
         table.add_column(f"ms\n{side.title}", justify="right", no_wrap=True)
-    return table
-
-
-def _start(outcome: Outcome, ours: Sequence[Side], peers: Sequence[Side]) -> list[str]:
-    times = [_time(outcome, side.name) for side in (*ours, *peers)]
-    return [outcome.layer, f"{outcome.gflop:.3f}", *times]
-
-
-def _close(table: Table, lines: int, means: Sequence[float | None]) -> None:
-    """The last line; a mean of one line would only repeat it."""
-    if lines > 1:
+    comparisons = list(_comparisons(sides))
+    for head, _, _ in comparisons:
+        table.add_column(head, justify="right")
+    columns: list[list[float | None]] = [[] for _ in comparisons]
+    for outcome in outcomes:
+        values = [ratio(outcome.milliseconds, peers, ours) for _, peers, ours in comparisons]
+        for column, value in zip(columns, values, strict=True):
+            column.append(value)
+        times = [_time(outcome, side.name) for side in sides]
+        table.add_row(outcome.work, f"{outcome.gflop:.3f}", *times, *map(_ratio, values))
+    if len(outcomes) > 1:  # a mean of one line would only repeat it
         table.add_section()
-        empty = [""] * (len(table.columns) - len(means) - 1)
-        table.add_row("geometric mean", *empty, *map(_ratio, means), style="bold")
+        means = [_ratio(geometric_mean(column)) for column in columns]
+        table.add_row("geometric mean", *[""] * (len(sides) + 1), *means, style="bold")
+    yield table
+
+
+def _comparisons(sides: Sequence[Side]) -> Iterator[tuple[str, list[str], str]]:
+    """(head, peers, ours): each own side against its rivals, the first against all others too."""
+    ours = [side for side in sides if side.family == FASTCONV]
+    network = [side.name for side in sides if side.family == NETWORK]
+    for side in ours:
+        mode = side.name.partition("/")[2]
+        rivals = ["torch_cl"] if "nhwc" in mode.split("+") else network
+        head = "torch CL ÷" if rivals == ["torch_cl"] else "best ÷"
+        if set(rivals) & set(network):
+            yield f"{head}\n{side.title}", rivals, side.name
+        if mode == "functional" and "torch" in network:
+            yield f"torch ÷\n{side.title}", ["torch"], side.name
+    for peer in sides:
+        if ours and peer.family not in (FASTCONV, NETWORK):
+            yield f"{peer.title} ÷\n{ours[0].title}", [peer.name], ours[0].name
 
 
 def _time(outcome: Outcome, name: str) -> str:
@@ -88,11 +80,7 @@ def _time(outcome: Outcome, name: str) -> str:
     milliseconds = outcome.milliseconds.get(name)
     if milliseconds is None:
         return NOTHING
-    return f"{milliseconds:.3f}" if milliseconds < 10 else f"{milliseconds:.1f}"
-
-
-def _rate(gflop: float, milliseconds: float | None) -> str:
-    return NOTHING if milliseconds is None else f"{1e3 * gflop / milliseconds:.0f}"
+    return f"{milliseconds:.3g}" if milliseconds < 100 else f"{milliseconds:.0f}"
 
 
 def _ratio(value: float | None) -> str:
