@@ -5,7 +5,8 @@ are compiled once per instruction set and element type and linked into the modul
 through which the others reach them. Generated files stay in the build folder.
 
 Environment: ``FASTCONV_NO_OPENMP=1`` builds without threads, ``FASTCONV_DEBUG_BUILD=1`` with
-Cython's bounds checks. After changing one of them build with ``--force``.
+Cython's bounds checks, ``FASTCONV_SANITIZE=1`` with the compiler's sanitizers (``.ci/sanitize``
+does that, in a folder of its own). After changing one of them build with ``--force``.
 """
 
 import os
@@ -22,6 +23,7 @@ from setuptools.errors import CompileError, LinkError
 from setuptools.modified import newer_group
 
 DEBUG = os.environ.get("FASTCONV_DEBUG_BUILD") == "1"
+SANITIZE = os.environ.get("FASTCONV_SANITIZE") == "1"
 WANT_OPENMP = os.environ.get("FASTCONV_NO_OPENMP") != "1"
 X86_64 = sysconfig.get_platform().endswith(("x86_64", "amd64"))
 
@@ -30,6 +32,9 @@ X86_64 = sysconfig.get_platform().endswith(("x86_64", "amd64"))
 C_FLAGS = [
     "-O3", "-g" if DEBUG else "-g0", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden",
 ]
+SANITIZERS = ["-fsanitize=address,undefined"]
+if SANITIZE:
+    C_FLAGS += ["-O1", "-g", "-fno-omit-frame-pointer", "-fno-sanitize-recover=all", *SANITIZERS]
 KERNEL_FLAGS = [
     *C_FLAGS, "-std=gnu11", "-ffp-contract=fast", "-fPIC", "-Wno-unused-function",
     "-MMD",  # the compiler writes down which headers a unit includes
@@ -129,6 +134,7 @@ def extension(pyx: Path) -> Extension:
         ],
         libraries=["m"] if os.name == "posix" else [],
         extra_compile_args=list(C_FLAGS),
+        extra_link_args=list(SANITIZERS) if SANITIZE else [],
         depends=["setup.py", *([*UNITS, *SIMD_HEADERS] if is_home else ["csrc/simd/table.h"])],
     )
 

@@ -39,6 +39,14 @@ __attribute__((constructor)) static void pages_watch_forks(void)
 }
 #endif
 
+/* Under AddressSanitizer the bytes of a block that nobody asked for count as out of bounds. */
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(start, bytes) ((void)0)
+#define ASAN_UNPOISON_MEMORY_REGION(start, bytes) ((void)0)
+#endif
+
 #define PAGES_LINE ((size_t)64)         /* bytes of a cache line, on which every block starts */
 #define PAGES_APART ((size_t)4096)      /* a load waits for earlier stores at this distance */
 #define PAGES_HUGE ((size_t)2 << 20)    /* bytes of a huge page */
@@ -140,6 +148,7 @@ static void *pages_take(size_t bytes, size_t place)
     start += -(uintptr_t)start % PAGES_LINE;
     if (total >= PAGES_POOLED) start += (place - (uintptr_t)start) % PAGES_APART;
     *pages_head(start) = (PagesBlock){base, total};
+    ASAN_POISON_MEMORY_REGION(start + bytes, total - (size_t)(start + bytes - (char *)base));
     return start;
 }
 
@@ -148,6 +157,7 @@ static void pages_give(void *start)
     PagesBlock block;
     if (!start) return;
     block = *pages_head(start);
+    ASAN_UNPOISON_MEMORY_REGION(block.base, block.bytes);
     if (block.bytes < PAGES_POOLED) free(block.base);
     else pages_keep(block);
 }
