@@ -27,13 +27,15 @@ def result(work: Work, x: Array, w: Array | None) -> npt.NDArray[np.float64]:
     return pooling(work.pool.spec(right.shape), right) if work.pool else right
 
 
-def convolution(layer: Layer, x: Array, w: Array) -> npt.NDArray[np.float64]:
-    """conv2d by its definition, one tap of the kernel at a time, in float64."""
+def convolution(
+    layer: Layer, x: Array, w: Array, dtype: type[np.floating[Any]] = np.float64
+) -> Array:
+    """conv2d by its definition, one tap of the kernel at a time, in ``dtype``."""
     s, p, d, g = layer.stride, layer.padding, layer.dilation, layer.groups
     spec = layer.spec()
-    padded = np.pad(x.astype(np.float64), ((0, 0), (0, 0), (p, p), (p, p)))
-    taps = w.astype(np.float64).reshape(g, layer.OC // g, layer.IC // g, layer.KH, layer.KW)
-    total = np.zeros((layer.N, g, layer.OC // g, spec.OH * spec.OW))
+    padded = np.pad(x.astype(dtype), ((0, 0), (0, 0), (p, p), (p, p)))
+    taps = w.astype(dtype).reshape(g, layer.OC // g, layer.IC // g, layer.KH, layer.KW)
+    total = np.zeros((layer.N, g, layer.OC // g, spec.OH * spec.OW), dtype)
     for kh in range(layer.KH):
         for kw in range(layer.KW):
             window = padded[

@@ -1,4 +1,7 @@
-"""Plausible layers that nobody has tuned for: odd sizes, drawn by their logarithm."""
+"""Plausible layers that nobody has tuned for: odd sizes, drawn by their logarithm.
+
+Drawn otherwise than the calls that ``benchmarks.calibrate`` fits the cost model to.
+"""
 
 from __future__ import annotations
 

@@ -57,6 +57,11 @@ INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uin
 DEFAULT_RMS_ERROR = 5e-6
 """``precision="default"`` admits rows whose stated float32 rms relative error is at most this."""
 
+LONG_SUM = 32
+"""Products from which on the stated error of a direct sum grows."""
+SINGLE_TO_DOUBLE = 2.0**-29
+"""What one bit of float64 is to one of float32."""
+
 LARGEST_PATCH = 1 << 22
 """Cells of one channel that a direct kernel may gather to compute a pixel."""
 
@@ -76,14 +81,23 @@ class Kernel:
     direct_sum: bool = True
     """Sums in the input's dtype, term by term: what ``precision="strict"`` asks for."""
     rms_error: float = 2e-7
-    """Stated bound of the float32 root-mean-square error, relative to the result's rms. For a
-    direct sum it holds up to 32 products and grows with the square root of their number
-    (Higham, "Accuracy and Stability of Numerical Algorithms", on the error of a sum)."""
+    """Stated bound of the float32 root-mean-square error, relative to the result's rms, of a
+    direct sum for up to 32 products; :meth:`bound` says how it grows."""
 
     @property
     def name(self) -> str:
         """``op.algorithm@backend``, the row's address."""
         return f"{self.op}.{self.algorithm}@{self.backend}"
+
+    def bound(self, products: int, dtype: str = "float32") -> float:
+        """Stated bound of the rms error for values that are sums of ``products``.
+
+        The roundings of a direct sum add up like a random walk, with the square root of the
+        number of its terms (Higham and Mary, "A new approach to probabilistic rounding error
+        analysis", 2019). ``python -m benchmarks.accuracy`` holds measured errors against it.
+        """
+        bound = self.rms_error * (SINGLE_TO_DOUBLE if dtype == "float64" else 1.0)
+        return bound * max(1.0, products / LONG_SUM) ** 0.5 if self.direct_sum else bound
 
     @property
     def module(self) -> str:

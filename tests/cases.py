@@ -51,28 +51,19 @@ class Case:
 
 # ---------------------------------------------------------------- exactness
 
-SINGLE_TO_DOUBLE = 2.0**-29
-"""What one bit of float64 is to one of float32."""
 MAX_TO_RMS = 8.0
 """The worst cell, against the largest value, may be this often the rms bound: among 10⁴
 normally distributed errors the worst is at about 4 sigma."""
 
 
-LONG_SUM = 32
-"""Products from which on the bound of a direct sum grows."""
-
-
 def tolerance(row: Kernel, dtype: str, case: Case) -> float:
     """The rms error that the row states, relative to the rms of the result.
 
-    The roundings of a sum of products, term by term, add up like a random walk: the bound
-    grows with the square root of the number of terms (Higham and Mary, "A new approach to
-    probabilistic rounding error analysis", 2019). Pooling sums whole pictures, so it must do
-    better than that. The judge itself computes in float64, with an error of the same size as
-    the judged, so float64 gets twice the bound.
+    Pooling sums whole pictures, and must be as exact as a short sum all the same. The judge
+    itself computes in float64, with an error of the same size as the judged, so float64 gets
+    twice the bound.
     """
-    bound = row.rms_error * (2 * SINGLE_TO_DOUBLE if dtype == "float64" else 1.0)
-    return bound * max(1.0, products(case) / LONG_SUM) ** 0.5 if row.direct_sum else bound
+    return row.bound(products(case), dtype) * (2 if dtype == "float64" else 1)
 
 
 # ---------------------------------------------------------------- conv2d

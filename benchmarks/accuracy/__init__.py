@@ -1,0 +1,1 @@
+"""How exact each convolution is: ``python -m benchmarks.accuracy --help``."""
