@@ -131,7 +131,9 @@ def pooled(make, arguments, cnp.ndarray beside):
     Kernels that stream read ``beside`` while they write the array: the two start as far from
     the same place modulo 4 KB as two places to choose from allow.
     """
-    cdef size_t place = <uintptr_t>cnp.PyArray_DATA(beside) % PAGES_APART
+    cdef size_t place = 0
+    if beside is not None:
+        place = <uintptr_t>cnp.PyArray_DATA(beside) % PAGES_APART
     cdef bint in_the_middle = PAGES_APART // 4 <= place < PAGES_APART // 4 * 3
     if problem is not None:
         raise ValueError(problem)

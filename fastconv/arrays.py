@@ -7,6 +7,7 @@ read it as it is.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, TypeAlias
@@ -14,6 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from . import memory
 from .errors import BackendUnavailableError
 from .registry import NATIVE_FLOATS, Kernel
 from .spec import HALF, Conv2dSpec, dtype_of, in_layout
@@ -140,26 +142,31 @@ def padded(x: Array, spec: Conv2dSpec) -> Array:
 # ---------------------------------------------------------------- out
 
 
-def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """A fresh array; a size that no memory could hold is a MemoryError too."""
+def empty(shape: tuple[int, ...], dtype: np.dtype[Any], beside: Array | None = None) -> Array:
+    """A fresh array, filled while ``beside`` is read; a size that no memory could hold is a
+    MemoryError too."""
     try:
-        return np.empty(shape, dtype)
+        return memory.make(
+            np.empty, (shape, dtype), math.prod(shape) * dtype.itemsize, beside
+        )
     except ValueError:
         raise MemoryError(f"a result of shape {shape} and dtype {dtype} is too large") from None
 
 
 def empty_like(a: Array, dtype: str) -> Array:
     """A fresh array of the shape and, where it is dense, the memory order of ``a``."""
-    return np.empty_like(a, dtype_of(dtype), subok=False)
+    wanted = dtype_of(dtype)
+    return memory.make(np.empty_like, (a, wanted, "K", False), a.size * wanted.itemsize, a)
 
 
 def result(
     out: object, nchw: tuple[int, int, int, int], dtype: str, layout: str, **inputs: Array | None
 ) -> Array:
-    """The checked ``out=``, or a fresh array, in ``layout`` order."""
+    """The checked ``out=``, or a fresh array, in ``layout`` order. The first input is the one
+    that is read while the result is written."""
     shape = in_layout(nchw, layout)
     if out is None:
-        return empty(shape, dtype_of(dtype))
+        return empty(shape, dtype_of(dtype), next(iter(inputs.values()), None))
     return checked_out(out, shape, dtype, **inputs)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 
-from . import config, registry
+from . import config, memory, registry
 from .dispatch import available
 
 
@@ -49,7 +49,8 @@ def show_config() -> Configuration:
     Raises
     ------
     ValueError
-        If ``FASTCONV_NUM_THREADS`` or ``FASTCONV_ISA`` cannot be understood.
+        If ``FASTCONV_NUM_THREADS``, ``FASTCONV_ISA`` or ``FASTCONV_POOL_BYTES`` cannot be
+        understood.
     """
     items = {
         "fastconv": _version("fastconv"),
@@ -58,6 +59,7 @@ def show_config() -> Configuration:
         "scipy": _version("scipy"),
         "numba": _version("numba"),
         "threads": str(config.get_num_threads()),
+        "idle pages": memory.status(),
     }
     if available("cython") is None:
         isa = import_module("fastconv.backends.cython.isa")

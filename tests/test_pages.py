@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from processes import python
 
+import fastconv as fc
 from fastconv.dispatch import available
 
 if reason := available("cython"):
@@ -205,13 +206,17 @@ def test_a_bad_bound_is_an_error_that_says_so(value: str) -> None:
         import numpy as np, fastconv as fc
         x = np.ones((1, 1, 8, 8), "f4")
         fc.backends()  # asks for no memory
-        for call in (lambda: fc.conv2d(x, x[:, :, :3, :3], backend="cython"),):
+        for call in (
+            lambda: fc.conv2d(x, x[:, :, :3, :3], backend="cython"),
+            lambda: fc.relu(np.ones(1 << 20, "f4"), backend="numpy"),
+            fc.show_config,
+        ):
             try:
                 call()
             except ValueError as error:
                 print(error)
     """, FASTCONV_POOL_BYTES=value).stdout.splitlines()
-    assert len(out) == 1
+    assert len(out) == 3
     assert all("FASTCONV_POOL_BYTES must be" in line and repr(value) in line for line in out)
 
 
@@ -253,6 +258,42 @@ def test_parent_and_forked_child_go_on() -> None:
         print("ok")
     """).stdout
     assert out.strip() == "ok"
+
+
+def test_large_results_come_from_the_pool() -> None:
+    x = np.random.default_rng(0).standard_normal((1, 4, 300, 300)).astype(np.float32)
+    w = np.ones((4, 4, 3, 3), np.float32)
+    wide, half = x.astype("f8"), x.astype("f2")
+    calls: list[Any] = [
+        lambda: fc.conv2d(x, w, padding=1), lambda: fc.relu(x),
+        lambda: fc.max_pool2d(x, 2, stride=1, padding=1),
+        lambda: fc.conv2d(wide, w.astype("f8"), backend="numpy"),
+        lambda: fc.conv2d(half, w.astype("f2"), stride=2, padding=230),
+        lambda: fc.filter2d(x.reshape(1200, 300), w[0, 0]),
+        fc.plan_conv2d(w, padding=20, x_shape=x.shape),
+        lambda: fc.max_pool2d(x, 1, return_indices=True)[1],
+    ]
+    for call in calls:
+        arguments = [x] if isinstance(call, fc.Conv2dPlan) else []
+        first = call(*arguments)
+        assert first.nbytes >= MB
+        assert first.flags.owndata
+        where, wanted = place(first), first.copy()
+        del first
+        again = call(*arguments)
+        assert place(again) == where
+        np.testing.assert_array_equal(again, wanted)
+
+
+def test_an_absent_wing_has_no_pool() -> None:
+    out = python("""
+        import sys
+        sys.modules["fastconv.backends.cython.isa"] = None
+        sys.modules["fastconv.backends.cython.memory"] = None
+        import numpy as np, fastconv as fc
+        print(fc.relu(np.ones(1 << 20, "f4")).all(), fc.show_config().items["idle pages"])
+    """).stdout
+    assert out.strip() == "True none: it belongs to the compiled backend"
 
 
 def test_the_interpreter_ends_with_arrays_alive() -> None:

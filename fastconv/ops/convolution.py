@@ -273,14 +273,14 @@ def filter2d(
     choice = select("conv2d", spec, algorithm, backend)
     shape = (spec.OH, spec.OW, *tail)
     if out is None:
-        result = arrays.empty(shape, image.dtype.newbyteorder("="))
+        result = arrays.empty(shape, image.dtype.newbyteorder("="), image)
     else:
         result = arrays.checked_out(out, shape, dtype, image=image)
     nhwc = 1, spec.OH, spec.OW, spec.OC
     if result.flags.c_contiguous:
         maps = result.reshape(nhwc)
     else:
-        maps = arrays.empty(nhwc, result.dtype.newbyteorder("="))
+        maps = arrays.empty(nhwc, result.dtype.newbyteorder("="), image)
     _run.convolve(choice, spec, x, _run.pack(choice, w), None, maps)
     if not result.flags.c_contiguous:
         result[...] = maps.reshape(shape)
