@@ -65,7 +65,7 @@ class Choice:
 
     row: Kernel
     spec: Any
-    """What the kernel sees (the ``kernel_spec``)."""
+    """What the kernel sees (``row.sees``)."""
     threads: int
 
     @property
@@ -87,7 +87,6 @@ class Verdict:
 
 def verdicts(op: str, spec: Spec, algorithm: str, backend: str) -> list[Verdict]:
     """Every row of ``op``, with the reason why it is out of the question, if it is."""
-    kernel_spec = spec.kernel_spec
     precision = getattr(spec, "precision", "default")
     found = []
     for row in registry.rows(op):
@@ -98,7 +97,7 @@ def verdicts(op: str, spec: Spec, algorithm: str, backend: str) -> list[Verdict]
         else:
             reason = (
                 available(row.backend)
-                or row.why_not(kernel_spec)
+                or row.why_not(row.sees(spec))
                 or registry.too_inexact(row, precision)
             )
         found.append(Verdict(row, reason))
@@ -161,7 +160,7 @@ def choose(
     model: dict[str, Any] = {"packed": packed, "vector_bytes": vector_bytes()}
     row = heuristics.rank(accepted, spec.kernel_spec, **model)[0]
     return Choice(
-        row, spec.kernel_spec, heuristics.threads_for(row, spec.kernel_spec, threads, **model)
+        row, row.sees(spec), heuristics.threads_for(row, spec.kernel_spec, threads, **model)
     )
 
 

@@ -107,17 +107,17 @@ def explain_spec(
     return Explanation(
         operation=op, case=str(spec), chosen=choice.row.name, algorithm=choice.row.algorithm,
         backend=choice.row.backend, threads=choice.threads, flops=spec.flops, bytes=spec.bytes,
-        seconds=predicted(choice.row), candidates=candidates, copies=_copies(spec),
+        seconds=predicted(choice.row), candidates=candidates, copies=_copies(spec, choice.spec),
     )
 
 
-def _copies(spec: Spec) -> tuple[str, ...]:
+def _copies(spec: Spec, seen: Spec) -> tuple[str, ...]:
     """The conversions that ``arrays`` makes before the kernel, known without the arrays."""
     copies = []
-    if spec.dtype in HALF and spec.kernel_spec.dtype != spec.dtype:
-        copies.append(f"{spec.dtype} widened to {spec.kernel_spec.dtype}, rounded once at the end")
+    if spec.dtype in HALF and seen.dtype != spec.dtype:
+        copies.append(f"{spec.dtype} widened to {seen.dtype}, rounded once at the end")
     mode = getattr(spec, "padding_mode", "zeros")
-    if mode != "zeros":
+    if mode != getattr(seen, "padding_mode", "zeros"):
         copies.append(f"the padded input is written out ({mode})")
     return tuple(copies)
 

@@ -32,8 +32,10 @@ all                    ``workspace_bytes(spec, threads) -> int``
   ≥ 1 in every axis.
 - Inputs are read-only, and are not overlapped by ``out``; only an activation may get
   ``out is x``. ``out`` is not initialised and must be written in full.
-- ``pack`` returns something that ``run`` only reads; it keeps no reference to ``w`` unless
+- ``pack`` returns something that ``run`` does not change; it keeps no reference to ``w`` unless
   the module is ``reference`` or ``numpy``. It depends on the weights, not on N, IH or IW.
+- What ``pack`` returns may keep what ``run`` derives from the weights (the spectra of an FFT for
+  its latest shapes), safely for threads, and bounded; ``workspace_bytes`` counts it.
 - Scratch memory is bounded by ``workspace_bytes`` and freed on return, also on errors;
   memory that cannot be had is a MemoryError.
 - The result has the same bits for any ``threads`` and from run to run.
@@ -84,6 +86,15 @@ class Kernel:
     """Stated bound of the float32 root-mean-square error, relative to the result's rms, of a
     direct sum for up to 32 products; :meth:`bound` says how it grows."""
 
+    paddings: tuple[str, ...] = ("zeros",)
+    """Padding modes that the kernel computes itself; the others it finds written out in x."""
+
+    def sees(self, spec: Any) -> Any:
+        """The ``kernel_spec`` that this row gets for a call's ``spec``."""
+        if getattr(spec, "padding_mode", "zeros") in self.paddings[1:]:
+            return spec.plain_spec
+        return spec.kernel_spec
+
     @property
     def name(self) -> str:
         """``op.algorithm@backend``, the row's address."""
@@ -131,7 +142,8 @@ ROWS: tuple[Kernel, ...] = (
     Kernel("conv2d", "direct", "numba", _float_only),
     Kernel("conv2d", "im2col", "numba", _float_only),
     Kernel("conv2d", "im2col", "numpy", _float_only),
-    Kernel("conv2d", "fft", "numpy", _float_only, direct_sum=False, rms_error=2e-6),
+    Kernel("conv2d", "fft", "numpy", _float_only, direct_sum=False, rms_error=2e-6,
+           paddings=("zeros", "circular")),
     Kernel("conv2d", "direct", "reference", _float_only),
     Kernel("conv2d_input_grad", "phases", "cython", _patch),
     Kernel("conv2d_input_grad", "phases", "numba", _float_only),

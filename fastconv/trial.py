@@ -29,7 +29,7 @@ class Trial:
 
 def trial(op: str, spec: Spec, row: Kernel, threads: int) -> Trial:
     """A call of ``row`` on random numbers, its weights packed once."""
-    choice = Choice(row, spec.kernel_spec, threads)
+    choice = Choice(row, row.sees(spec), threads)
     rng = np.random.default_rng(1)
     if isinstance(spec, Conv2dSpec):
         return _convolution(op, spec, choice, rng)

@@ -17,7 +17,9 @@ def convolve(choice: Choice, spec: Conv2dSpec, x: Array, packed: Any, bias: Arra
     if out.size == 0:
         return
     row, dtype = choice.row, choice.spec.dtype
-    x = arrays.readable(arrays.logical(arrays.padded(x, spec), spec.layout), row, dtype)
+    if choice.spec.padding_mode == "zeros":
+        x = arrays.padded(x, spec)
+    x = arrays.readable(arrays.logical(x, spec.layout), row, dtype)
     if bias is not None:
         bias = arrays.contiguous(bias, dtype)
     out = arrays.logical(out, spec.layout)

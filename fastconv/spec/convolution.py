@@ -189,14 +189,19 @@ class Conv2dSpec:
         return cells * itemsize(self.dtype)
 
     @property
-    def kernel_spec(self) -> Conv2dSpec:
-        """What a kernel sees: half types widened, a non-zero padding mode already in memory,
-        and no stride or dilation where there is a single step: they could be any number."""
-        spec = replace(
+    def plain_spec(self) -> Conv2dSpec:
+        """Half types widened, and no stride or dilation where there is a single step: they could
+        be any number."""
+        return replace(
             self, dtype="float32" if self.dtype in HALF else self.dtype,
             SH=self.SH if self.OH > 1 else 1, SW=self.SW if self.OW > 1 else 1,
             DH=self.DH if self.KH > 1 else 1, DW=self.DW if self.KW > 1 else 1,
         )
+
+    @property
+    def kernel_spec(self) -> Conv2dSpec:
+        """What a kernel sees: the plain spec, and a non-zero padding mode already in memory."""
+        spec = self.plain_spec
         if spec.padding_mode != "zeros":
             spec = replace(
                 spec, IH=self.IH + self.PT + self.PB, IW=self.IW + self.PL + self.PR,

@@ -1,11 +1,10 @@
-"""Convolution by real fast Fourier transforms, tile after tile (overlap-save).
+"""Convolution by real fast Fourier transforms: of tiles, or of whole pictures.
 
-A tile of F cells along an axis, multiplied in the frequency domain by the conjugate spectrum
-of the (dilated) kernel of extent E, gives F − E + 1 cells of the correlation; the rest is
-wrapped around and left out (Oppenheim and Schafer, "Discrete-Time Signal Processing", on
-overlap-save). Strides keep every S-th cell of it. Sizes of tiles and blocks of channels come
-from a small cost model, under a bound on memory that neither large pictures nor many channels
-can exceed, only kernels whose own spectra do.
+``fft_plan`` cuts the picture; here the tiles are transformed, multiplied with the spectra of
+the weights, summed over the input channels, transformed back, and what is valid is kept. With
+many channels that is a matrix product for each frequency (Mathieu, Henaff and LeCun, "Fast
+training of convolutional networks through FFTs", 2014). Transforms go over one axis after the
+other, so that rows of zeros, and rows of the result that nobody wants, are left out.
 
 Everything runs in the spec's dtype. A NaN or infinity spreads over its whole tile, and the
 error is relative to the largest sums of the tile, not to each.
@@ -13,183 +12,101 @@ error is relative to the largest sums of the tile, not to each.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from functools import lru_cache
-from itertools import product
-from math import ceil, log2
-from typing import Any
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from threading import Lock
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.fft import irfft2, next_fast_len, rfft2
+from scipy.fft import fft, ifft, irfft, rfft
 
 from ...spec import Conv2dSpec
-from ...spec.arguments import extent
 from . import epilogue
+from .fft_plan import KEPT_BYTES, Axis, Plan, plan_for
 
-_BLOCK_BYTES = 64 << 20
-_CACHE_BYTES = 4 << 20
-"""Tiles in work at once stay in cache, unless it takes more to feed the matrix products."""
-_FEW_TILES = 8
-_FEW_PAIRS = 128
-"""Up to so many pairs of channels, adding products beats one small matrix product for each
-frequency."""
-
-Spectra = NDArray[np.complexfloating[Any, Any]]
+Array: TypeAlias = NDArray[Any]
+Spectra: TypeAlias = NDArray[np.complexfloating[Any, Any]]
+_Tile: TypeAlias = tuple[int, tuple[int, slice], tuple[int, slice]]
+"""Image; first row in it and rows of the result; first column and columns."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Axis:
-    """One way of cutting an axis: transforms of ``size`` cells give ``outputs`` cells each."""
+class Weights:
+    """The weights, and their spectra for the latest shapes of transforms, made when first asked
+    for: a convolution over pictures of one size makes them once."""
 
-    size: int
-    outputs: int
+    def __init__(self, w: Array) -> None:
+        self.w = w
+        self._lock = Lock()
+        self._kept: OrderedDict[Any, Spectra] = OrderedDict()
 
-
-def _axis(n: int, out: int, k: int, s: int, d: int, before: int) -> list[_Axis]:
-    e = extent(k, d)
-    full = (out - 1) * s + 1
-    need = full + e - 1  # cells read, from −before on
-    # In one tile, padding after the picture may coincide with that before it: the last
-    # windows wrap around to zeros.
-    whole = max(min(need, before + n), need - before, full, e)
-    choices = [_Axis(next_fast_len(whole, real=True), out)]
-    step = 8
-    while step < full:
-        size = next_fast_len(step + e - 1, real=True)
-        choices.append(_Axis(size, min(out, (size - e) // s + 1)))
-        step *= 2
-    return choices
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """Tile sizes, and how many tiles, groups and channels are in work at once."""
-
-    rows: _Axis
-    columns: _Axis
-    tiles: int
-    groups: int
-    outputs: int
-    inputs: int
-    by_matrices: bool
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Cells of one transform."""
-        return self.rows.size, self.columns.size
-
-    def bytes(self, itemsize: int) -> tuple[int, int]:
-        """Peak scratch for the tiles and for the spectra of the weights."""
-        height, width = self.shape
-        real = height * width * itemsize
-        spectrum = height * (width // 2 + 1) * 2 * itemsize
-        copies = 2 if self.by_matrices else 1
-        sources = self.groups * self.inputs * (real + copies * spectrum)
-        # The sums, once more for their reordering or one product, once more inside irfft2.
-        results = self.groups * self.outputs * (real + 3 * spectrum)
-        kernels = self.groups * self.outputs * self.inputs * (real + copies * spectrum)
-        return self.tiles * (sources + results), kernels
-
-    def halved(self, *names: str) -> _Plan:
-        """The next smaller plan: half of the longest of these sides."""
-        name = max(names, key=lambda name: int(getattr(self, name)))
-        return replace(self, **{name: (getattr(self, name) + 1) // 2})
-
-    @property
-    def smallest(self) -> bool:
-        """Whether nothing is left to halve."""
-        return self.tiles == self.groups == self.outputs == self.inputs == 1
+    def spectra(self, key: Any, make: Callable[[], Spectra]) -> Spectra:
+        """What ``make`` gives, kept within ``KEPT_BYTES`` for all keys together."""
+        with self._lock:
+            found = self._kept.get(key)
+            if found is None:
+                found = make()
+                self._kept[key] = found
+                while sum(spectra.nbytes for spectra in self._kept.values()) > KEPT_BYTES:
+                    self._kept.popitem(last=False)
+            else:
+                self._kept.move_to_end(key)
+            return found
 
 
-def _fitted(spec: Conv2dSpec, rows: _Axis, columns: _Axis) -> _Plan:
-    ocg, icg = spec.OC // spec.G, spec.IC // spec.G
-    by_matrices = icg > 1 and icg * ocg > _FEW_PAIRS
-    plan = _Plan(rows, columns, _tiles(spec, rows, columns), spec.G, ocg, icg, by_matrices)
-    itemsize = np.dtype(spec.dtype).itemsize
-    # Part of a group's channels stands for one group only, hence groups come first.
-    while sum(plan.bytes(itemsize)) > _BLOCK_BYTES and plan.groups > 1:
-        plan = plan.halved("groups")
-    few = _FEW_TILES if by_matrices else 1
-    while plan.bytes(itemsize)[0] > _CACHE_BYTES and plan.tiles > few:
-        plan = plan.halved("tiles")
-    while sum(plan.bytes(itemsize)) > _BLOCK_BYTES and not plan.smallest:
-        plan = plan.halved("tiles", "outputs", "inputs")
-    return plan
-
-
-def _tiles(spec: Conv2dSpec, rows: _Axis, columns: _Axis) -> int:
-    return spec.N * ceil(spec.OH / rows.outputs) * ceil(spec.OW / columns.outputs)
-
-
-def _cost(spec: Conv2dSpec, plan: _Plan) -> float:
-    """Rough nanoseconds: transforms, repeated for each block of channels, channel products,
-    and Python's part of each tile."""
-    ocg, icg = spec.OC // spec.G, spec.IC // spec.G
-    tiles = _tiles(spec, plan.rows, plan.columns)
-    points = plan.rows.size * plan.columns.size
-    blocks_out, blocks_in = ceil(ocg / plan.outputs), ceil(icg / plan.inputs)
-    transforms = tiles * (spec.IC * blocks_out + spec.OC * blocks_in) + spec.OC * icg
-    # SciPy's transforms and sums of products ran at 7 to 15 GFLOP/s, the matrices at 30.
-    speed = 30 if plan.by_matrices else 8
-    products = tiles * spec.OC * icg * 4 / speed
-    calls = tiles * ceil(spec.G / plan.groups) * blocks_out * blocks_in * 5000
-    return points * (transforms * 2.5 * log2(points + 1) / 12 + products) + calls
-
-
-@lru_cache(maxsize=256)
-def _plan(spec: Conv2dSpec) -> _Plan:
-    """The fastest plan within the bound, or the smallest one."""
-    itemsize = np.dtype(spec.dtype).itemsize
-    rows = _axis(spec.IH, spec.OH, spec.KH, spec.SH, spec.DH, spec.PT)
-    columns = _axis(spec.IW, spec.OW, spec.KW, spec.SW, spec.DW, spec.PL)
-    plans = [_fitted(spec, h, w) for h, w in product(rows, columns)]
-    return min(plans, key=lambda p: (max(sum(p.bytes(itemsize)), _BLOCK_BYTES), _cost(spec, p)))
-
-
-def pack(spec: Conv2dSpec, w: NDArray[Any], threads: int) -> NDArray[Any]:
-    """The weights as they are: the size of the transforms depends on the picture."""
-    return w
-
-
-@dataclass(frozen=True, slots=True)
-class _Tile:
-    n: int
-    oh: int
-    ow: int
+def pack(spec: Conv2dSpec, w: Array, threads: int) -> Weights:
+    """The weights with their spectra for pictures of this size; others follow in ``run``."""
+    weights = Weights(w)
+    plan = plan_for(spec)
+    if plan.keeps:
+        with np.errstate(all="ignore"):
+            for groups, outputs, inputs in _blocks(spec, plan):
+                _kernels(spec, plan, weights, groups, outputs, inputs, threads)
+    return weights
 
 
 def run(
-    spec: Conv2dSpec, x: NDArray[Any], packed: NDArray[Any], bias: NDArray[Any] | None,
-    out: NDArray[Any], threads: int,
+    spec: Conv2dSpec, x: Array, packed: Weights, bias: Array | None, out: Array, threads: int
 ) -> None:
     """For each block of channels: spectra of the weights once, then all tiles."""
-    plan = _plan(spec)
-    ocg, icg = spec.OC // spec.G, spec.IC // spec.G
+    plan = plan_for(spec)
+    ocg = spec.OC // spec.G
     tiles = [
-        _Tile(n, oh, ow)
+        (n, rows, columns)
         for n in range(spec.N)
-        for oh in range(0, spec.OH, plan.rows.outputs)
-        for ow in range(0, spec.OW, plan.columns.outputs)
+        for rows in plan.rows.tiles()
+        for columns in plan.columns.tiles()
     ]
     with np.errstate(all="ignore"):
-        for groups in _parts(spec.G, plan.groups):
-            for outputs in _parts(ocg, plan.outputs):
-                channels = _channels(groups, outputs, ocg)
-                for inputs in _parts(icg, plan.inputs):
-                    kernels = _kernels(spec, plan, packed, groups, outputs, inputs, threads)
-                    for batch in _parts(len(tiles), plan.tiles):
-                        _add(spec, plan, x, kernels, out[:, channels], tiles[batch], groups,
-                             inputs, threads)
-                    del kernels  # before the next ones are made
-                for tile in tiles:
-                    part_bias = None if bias is None else bias[channels, None, None]
-                    epilogue.finish(spec, _target(plan, out[:, channels], tile), part_bias)
+        for groups, outputs, inputs in _blocks(spec, plan):
+            channels = _channels(groups, outputs, ocg)
+            kernels = _kernels(spec, plan, packed, groups, outputs, inputs, threads)
+            part_bias = None if bias is None else bias[channels, None, None]
+            for batch in _parts(len(tiles), plan.tiles):
+                spectra = _sources(spec, plan, x, tiles[batch], groups, inputs, threads)
+                sums = _products(plan, spectra, kernels)
+                del spectra  # before more is made
+                found = _back(plan, sums, threads)
+                del sums
+                for (n, rows, columns), part in zip(tiles[batch], found, strict=True):
+                    target = out[n, channels, rows[1], columns[1]]
+                    _put(plan, part, target, add=inputs.start > 0)
+                    if inputs.stop == spec.IC // spec.G:
+                        epilogue.finish(spec, target, part_bias)
+                del found, part
+            del kernels  # before the next ones are made
 
 
 def _parts(size: int, step: int) -> Iterator[slice]:
     return (slice(start, min(start + step, size)) for start in range(0, size, step))
+
+
+def _blocks(spec: Conv2dSpec, plan: Plan) -> Iterator[tuple[slice, slice, slice]]:
+    """Groups, output channels and input channels of a group: sums grow from block to block."""
+    for groups in _parts(spec.G, plan.groups):
+        for outputs in _parts(spec.OC // spec.G, plan.outputs):
+            for inputs in _parts(spec.IC // spec.G, plan.inputs):
+                yield groups, outputs, inputs
 
 
 def _channels(groups: slice, part: slice, per_group: int) -> slice:
@@ -199,86 +116,209 @@ def _channels(groups: slice, part: slice, per_group: int) -> slice:
     )
 
 
+# ---------------------------------------------------------------- the weights
+
+
 def _kernels(
-    spec: Conv2dSpec, plan: _Plan, w: NDArray[Any], groups: slice, outputs: slice,
+    spec: Conv2dSpec, plan: Plan, weights: Weights, groups: slice, outputs: slice,
     inputs: slice, threads: int,
 ) -> Spectra:
-    """Conjugate spectra of the dilated weights: (groups, outputs, inputs, FH, FW/2 + 1), or
-    with the frequencies first, as one matrix (outputs, inputs) for each."""
-    channels = _channels(groups, outputs, spec.OC // spec.G)
-    part = w[channels, inputs]
-    padded = np.zeros((*part.shape[:2], *plan.shape), w.dtype)
-    height, width = extent(spec.KH, spec.DH), extent(spec.KW, spec.DW)
-    padded[:, :, : height : spec.DH, : width : spec.DW] = part
-    spectra = rfft2(padded, overwrite_x=True, workers=threads)
-    np.conj(spectra, out=spectra)
-    shape = groups.stop - groups.start, outputs.stop - outputs.start, inputs.stop - inputs.start
-    spectra = spectra.reshape(*shape, *spectra.shape[-2:])
+    """Spectra of a block of the weights: (groups, outputs, inputs, FH, FW/2 + 1), or with the
+    frequencies first, as matrices: (FH, FW/2 + 1, groups, inputs, outputs)."""
+
+    def make() -> Spectra:
+        return _made(spec, plan, weights.w, groups, outputs, inputs, threads)
+
+    if not plan.keeps:
+        return make()
+    place = [(axis.size, axis.shift, axis.spacing) for axis in (plan.rows, plan.columns)]
+    block = [(part.start, part.stop) for part in (groups, outputs, inputs)]
+    return weights.spectra((*place, *block, plan.by_matrices), make)
+
+
+def _made(
+    spec: Conv2dSpec, plan: Plan, w: Array, groups: slice, outputs: slice, inputs: slice,
+    threads: int,
+) -> Spectra:
+    ocg = spec.OC // spec.G
+    height, half = plan.rows.size, plan.columns.size // 2 + 1
+    grouped = w.reshape(spec.G, ocg, *w.shape[1:])[groups, outputs, inputs]
     if plan.by_matrices:
-        return np.ascontiguousarray(spectra.transpose(3, 4, 0, 1, 2))
-    return spectra
-
-
-def _add(
-    spec: Conv2dSpec, plan: _Plan, x: NDArray[Any], kernels: Spectra, out: NDArray[Any],
-    tiles: list[_Tile], groups: slice, inputs: slice, threads: int,
-) -> None:
-    """Correlate the tiles, keep every stride's cell, and add it to what other inputs gave."""
-    sums = _products(plan, _sources(spec, plan, x, tiles, groups, inputs, threads), kernels)
-    sums = sums.reshape(len(tiles), -1, *sums.shape[-2:])
-    correlations = irfft2(sums, s=plan.shape, overwrite_x=True, workers=threads)
-    for tile, part in zip(tiles, correlations, strict=True):
-        target = _target(plan, out, tile)
-        rows, columns = target.shape[1:]
-        kept = part[:, : rows * spec.SH : spec.SH, : columns * spec.SW : spec.SW]
-        if inputs.start == 0:
-            target[...] = kept
+        grouped = grouped.swapaxes(1, 2)
+    channels = grouped.shape[:3]
+    if plan.part == channels[1] and not plan.by_matrices:
+        return _spectra_of(plan, grouped, threads)
+    shape = (height, half, *channels) if plan.by_matrices else (*channels, height, half)
+    made = np.empty(shape, np.result_type(w.dtype, np.complex64))
+    for part in _parts(channels[1], plan.part):
+        spectra = _spectra_of(plan, grouped[:, part], threads)
+        if plan.by_matrices:
+            made[..., part, :] = spectra.transpose(3, 4, 0, 1, 2)
         else:
-            target += kept
+            made[:, part] = spectra
+    return made
+
+
+def _spectra_of(plan: Plan, w: Array, threads: int) -> Spectra:
+    """Spectra of kernels put at their taps among zeros. Rows that hold a tap are transformed
+    before they are put there, unless most rows hold one."""
+    columns = np.swapaxes(_spread(np.swapaxes(w, -1, -2), plan.columns), -1, -2)
+    if 2 * plan.rows.k >= plan.rows.size:
+        lines = rfft(_spread(columns, plan.rows), workers=threads)
+    else:
+        lines = _spread(rfft(columns, workers=threads), plan.rows)
+    del columns
+    return fft(lines, axis=-2, overwrite_x=True, workers=threads)
+
+
+def _spread(cells: Array, axis: Axis) -> Array:
+    """The last axis but one put at the axis's taps; taps that coincide are added."""
+    shape = list(cells.shape)
+    shape[-2] = axis.size
+    spread = np.zeros_like(cells, shape=shape, order="K")
+    for taps, places in axis.taps():
+        if axis.coincide:
+            spread[..., places, :] += cells[..., taps, :][..., ::-1, :]
+        else:
+            spread[..., places, :] = cells[..., taps, :][..., ::-1, :]
+    return spread
+
+
+# ---------------------------------------------------------------- the pictures
 
 
 def _sources(
-    spec: Conv2dSpec, plan: _Plan, x: NDArray[Any], tiles: list[_Tile], groups: slice,
-    inputs: slice, threads: int,
+    spec: Conv2dSpec, plan: Plan, x: Array, tiles: list[_Tile], groups: slice, inputs: slice,
+    threads: int,
 ) -> Spectra:
-    """Spectra of the padded picture's tiles: (tiles, groups, inputs, FH, FW/2 + 1)."""
-    channels = _channels(groups, inputs, spec.IC // spec.G)
-    buffer = np.zeros((len(tiles), channels.stop - channels.start, *plan.shape), x.dtype)
-    height, width = plan.shape
-    for tile, target in zip(tiles, buffer, strict=True):
-        top = tile.oh * spec.SH - spec.PT
-        left = tile.ow * spec.SW - spec.PL
-        low, high = max(top, 0), min(top + height, spec.IH)
-        near, far = max(left, 0), min(left + width, spec.IW)
-        if low < high and near < far:
-            target[:, low - top : high - top, near - left : far - left] = x[
-                tile.n, channels, low:high, near:far
-            ]
-    spectra = rfft2(buffer, overwrite_x=True, workers=threads)
-    shape = len(tiles), groups.stop - groups.start, inputs.stop - inputs.start
-    return spectra.reshape(*shape, *spectra.shape[-2:])
+    """Spectra of the tiles: (tiles, groups, inputs, FH, FW/2 + 1)."""
+    picture = x[:, _channels(groups, inputs, spec.IC // spec.G)]
+    height, width = plan.rows.reads, plan.columns.size
+    if len(tiles) == 1 and plan.rows.whole and plan.columns.whole and width == picture.shape[3]:
+        buffer = picture[tiles[0][0], None, :, :height]
+    else:
+        buffer = np.empty((len(tiles), picture.shape[1], height, width), x.dtype)
+        for (n, rows, columns), target in zip(tiles, buffer, strict=True):
+            _cut(plan, picture[n], rows[0], columns[0], target, spec.padding_mode == "circular")
+    lines = rfft(buffer, workers=threads)
+    del buffer
+    spectra = fft(lines, n=plan.rows.size, axis=-2, overwrite_x=True, workers=threads)
+    return spectra.reshape(len(tiles), groups.stop - groups.start, -1, *spectra.shape[-2:])
 
 
-def _products(plan: _Plan, sources: Spectra, kernels: Spectra) -> Spectra:
-    """(tiles, groups, outputs, FH, FW/2 + 1): products summed over the inputs."""
-    if plan.by_matrices:
-        matrices = np.ascontiguousarray(sources.transpose(3, 4, 1, 2, 0))
-        return np.ascontiguousarray((kernels @ matrices).transpose(4, 2, 3, 0, 1))
-    sums = sources[:, :, None, 0] * kernels[:, :, 0]
-    for i in range(1, sources.shape[2]):
-        sums += sources[:, :, None, i] * kernels[:, :, i]
+def _cut(
+    plan: Plan, picture: Array, top: int, left: int, target: Array, circular: bool
+) -> None:
+    """One tile of the (C, H, W) picture; zeros, or the picture again, around it."""
+    rows = list(_runs(plan.rows, top, circular))
+    columns = list(_runs(plan.columns, left, circular))
+    filled = sum(to.stop - to.start for to, _ in rows) * sum(
+        to.stop - to.start for to, _ in columns
+    )
+    if filled < target.shape[1] * target.shape[2]:
+        target[...] = 0
+    for to_rows, from_rows in rows:
+        for to_columns, from_columns in columns:
+            target[:, to_rows, to_columns] = picture[:, from_rows, from_columns]
+
+
+def _runs(axis: Axis, start: int, circular: bool) -> Iterator[tuple[slice, slice]]:
+    """(cells of a transform, cells of the picture): where the one holds the other."""
+    last = start + axis.step * (axis.reads - 1)
+    for turn in range(start // axis.n, last // axis.n + 1) if circular else (0,):
+        origin = start - turn * axis.n
+        first = max(0, -(origin // axis.step))
+        stop = min(axis.reads, -((origin - axis.n) // axis.step))
+        if first < stop:
+            begin = origin + axis.step * first
+            end = origin + axis.step * (stop - 1) + 1
+            yield slice(first, stop), slice(begin, end, axis.step)
+
+
+# ---------------------------------------------------------------- the products
+
+
+def _products(plan: Plan, spectra: Spectra, kernels: Spectra) -> Spectra:
+    """(tiles, groups, outputs, FH, FW/2 + 1): products summed over the input channels."""
+    return _by_matrices(spectra, kernels) if plan.by_matrices else _by_pairs(spectra, kernels)
+
+
+def _by_matrices(spectra: Spectra, kernels: Spectra) -> Spectra:
+    """A matrix product for each frequency and group."""
+    tiles, groups, inputs, height, width = spectra.shape
+    outputs = kernels.shape[-1]
+    matrices = np.ascontiguousarray(spectra.reshape(-1, height * width).T)
+    matrices = matrices.reshape(height, width, tiles, groups, inputs).swapaxes(2, 3)
+    sums = np.empty((height, width, tiles, groups, outputs), spectra.dtype)
+    np.matmul(matrices, kernels, out=sums.swapaxes(2, 3))
+    del matrices
+    turned = np.ascontiguousarray(sums.reshape(height * width, -1).T)
+    return turned.reshape(tiles, groups, outputs, height, width)
+
+
+def _by_pairs(spectra: Spectra, kernels: Spectra) -> Spectra:
+    """One input channel after the other; a single pair is multiplied in place."""
+    if kernels.shape[1] == kernels.shape[2] == 1:
+        return np.multiply(spectra, kernels[:, :, 0], out=spectra)
+    sums = spectra[:, :, None, 0] * kernels[:, :, 0]
+    term = np.empty_like(sums) if spectra.shape[2] > 1 else sums
+    for i in range(1, spectra.shape[2]):
+        np.multiply(spectra[:, :, None, i], kernels[:, :, i], out=term)
+        sums += term
     return sums
 
 
-def _target(plan: _Plan, out: NDArray[Any], tile: _Tile) -> NDArray[Any]:
-    rows = slice(tile.oh, tile.oh + plan.rows.outputs)
-    columns = slice(tile.ow, tile.ow + plan.columns.outputs)
-    return out[tile.n, :, rows, columns]
+# ---------------------------------------------------------------- the result
+
+
+def _back(plan: Plan, sums: Spectra, threads: int) -> Array:
+    """(tiles, channels, rows, columns) of the result, and what wrapped around beside it."""
+    rows, columns = plan.rows, plan.columns
+    sums = sums.reshape(len(sums), -1, *sums.shape[-2:])
+    if rows.fold > 1:
+        sums = sums.reshape(*sums.shape[:2], rows.fold, rows.back, -1).sum(2)
+        sums *= sums.real.dtype.type(1 / rows.fold)
+    lines: Spectra = ifft(sums, axis=-2, overwrite_x=True, workers=threads)
+    lines = lines[..., : rows.outputs, :]
+    if columns.fold > 1:
+        lines = _folded(lines, columns)
+    return irfft(lines, n=columns.back, workers=threads)
+
+
+def _folded(lines: Spectra, axis: Axis) -> Spectra:
+    """Half spectra of real rows, folded to those of every S-th cell: the other half of each is
+    its mirror image, conjugated."""
+    half = axis.back // 2 + 1
+    sums: Spectra = np.zeros((*lines.shape[:-1], half), lines.dtype)
+    for turn in range(axis.fold):
+        start = turn * axis.back
+        if 2 * turn < axis.fold:
+            np.add(sums, lines[..., start : start + half], out=sums)
+        else:
+            mirrored = lines[..., axis.size - start - half + 1 : axis.size - start + 1]
+            np.add(sums, mirrored[..., ::-1].conj(), out=sums)
+    sums *= sums.real.dtype.type(1 / axis.fold)
+    return sums
+
+
+def _put(plan: Plan, found: Array, target: Array, *, add: bool) -> None:
+    """Into the result; a periodic one repeats itself."""
+    height = plan.rows.back if plan.rows.periodic else target.shape[1]
+    width = plan.columns.back if plan.columns.periodic else target.shape[2]
+    for row in range(0, target.shape[1], height):
+        for column in range(0, target.shape[2], width):
+            part = target[:, row : row + height, column : column + width]
+            kept = found[:, : part.shape[1], : part.shape[2]]
+            if add:
+                part += kept
+            else:
+                part[...] = kept
 
 
 def workspace_bytes(spec: Conv2dSpec, threads: int) -> int:
-    """The plan's scratch and the epilogue's."""
-    plan = _plan(spec)
+    """The plan's scratch, the spectra that the weights keep, and the epilogue's scratch."""
+    plan = plan_for(spec)
+    kept = spec.OC * (spec.IC // spec.G) * plan.spectrum if plan.keeps else 0
     channels = plan.groups * plan.outputs
-    outputs = channels * plan.rows.outputs * plan.columns.outputs
-    return sum(plan.bytes(np.dtype(spec.dtype).itemsize)) + epilogue.finish_bytes(spec, outputs)
+    rows, columns = min(plan.rows.outputs, spec.OH), min(plan.columns.outputs, spec.OW)
+    return plan.scratch() + kept + epilogue.finish_bytes(spec, channels * rows * columns)
