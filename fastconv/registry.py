@@ -136,9 +136,32 @@ def _anything(spec: object) -> str | None:
     return None
 
 
+WINOGRAD = {2: (2, 3, 5), 4: (2, 3, 4, 5), 6: (3,)}
+"""Side of a Winograd tile of outputs → the numbers of kernel taps that it has transforms for."""
+
+
+def _winograd(m: int) -> WhyNot:
+    def why_not(spec: Conv2dSpec) -> str | None:
+        if spec.KH != spec.KW or spec.SH != spec.SW:
+            return "Winograd's transforms here take square kernels and one stride for both axes"
+        if spec.SH > 1 and (spec.DH > 1 or spec.DW > 1):
+            return "Winograd's tiles have no stride together with dilation"
+        if -(-spec.KH // spec.SH) not in WINOGRAD[m]:
+            return (
+                f"there is no transform to {m}×{m} outputs for a {spec.KH}×{spec.KW} kernel at "
+                f"stride {spec.SH}"
+            )
+        return _patch(spec)
+
+    return why_not
+
+
 ROWS: tuple[Kernel, ...] = (
     Kernel("conv2d", "direct", "cython", _patch),
     Kernel("conv2d", "im2col", "cython", _float_only),
+    Kernel("conv2d", "winograd2", "cython", _winograd(2), direct_sum=False, rms_error=2e-6),
+    Kernel("conv2d", "winograd4", "cython", _winograd(4), direct_sum=False, rms_error=5e-6),
+    Kernel("conv2d", "winograd6", "cython", _winograd(6), direct_sum=False, rms_error=6e-6),
     Kernel("conv2d", "direct", "numba", _float_only),
     Kernel("conv2d", "im2col", "numba", _float_only),
     Kernel("conv2d", "im2col", "numpy", _float_only),

@@ -5,6 +5,7 @@
 extern const Convolution SYMBOL(convolution);
 extern const Elementwise SYMBOL(elementwise);
 extern const PoolKernels SYMBOL(pooling);
+extern const WinogradKernels SYMBOL(winograd);
 
 const Kernels SYMBOL(kernels) = {
     .itemsize = sizeof(real),
@@ -13,4 +14,5 @@ const Kernels SYMBOL(kernels) = {
     .convolution = &SYMBOL(convolution),
     .elementwise = &SYMBOL(elementwise),
     .pooling = &SYMBOL(pooling),
+    .winograd = &SYMBOL(winograd),
 };

@@ -12,6 +12,7 @@
 
 #include "block.h"
 #include "windows.h"
+#include "winograd.h"
 
 enum {
     ACT_NONE,
@@ -43,6 +44,18 @@ typedef struct {
     Pool planes, channels;
 } PoolKernels;
 
+/* Winograd's convolution, see winograd.h and winograd_stages.h. */
+typedef struct {
+    int widest; /* vectors of a panel of weights */
+    void (*pack)(const Winograd *winograd, const double *G, ptrdiff_t channels, ptrdiff_t vectors,
+                 const void *weights, const ptrdiff_t *strides, void *panel);
+    void (*input)(const Winograd *winograd, const TileBlock *block, ptrdiff_t slab, const void *x,
+                  void *values, void *scratch);
+    void (*output)(const Winograd *winograd, const TileBlock *block, ptrdiff_t first_vector,
+                   ptrdiff_t vectors, const void *values, const void *weights, const void *bias,
+                   void *out, void *scratch);
+} WinogradKernels;
+
 typedef struct {
     int itemsize; /* bytes of an element */
     int width;    /* elements of a vector */
@@ -50,6 +63,7 @@ typedef struct {
     const Convolution *convolution;
     const Elementwise *elementwise;
     const PoolKernels *pooling;
+    const WinogradKernels *winograd;
 } Kernels;
 
 #endif

@@ -101,6 +101,35 @@ def im2col(spec: Conv2dSpec, lanes: int) -> Features:
     return found
 
 
+def winograd(m: int) -> Callable[[Conv2dSpec, int], Features]:
+    """Tiles of m×m outputs: α² products for each pair of channels, and transforms on vectors of
+    channels; a dilated picture is several, a strided kernel has several times the channels."""
+
+    def counted(spec: Conv2dSpec, lanes: int) -> Features:
+        ocg, icg, phases = spec.OC // spec.G, spec.IC // spec.G, spec.SH * spec.SW
+        points = (m + -(-spec.KH // spec.SH) - 1) ** 2
+        height, width = min(spec.DH, spec.OH), min(spec.DW, spec.OW)
+        tiles = spec.N * spec.G * height * width * (
+            math.ceil(math.ceil(spec.OH / height) / m) * math.ceil(math.ceil(spec.OW / width) / m)
+        )
+        ins, outs = phases * math.ceil(icg / lanes), math.ceil(ocg / lanes)
+        panel = points * spec.G * phases * icg * outs
+        found = traffic(spec)
+        found["vectors"] = points * tiles * phases * icg * outs
+        found["transformed_in"] = points * tiles * ins
+        found["transformed_out"] = points * tiles * outs
+        found["gathered"] = spec.N * spec.IC * spec.IH * spec.IW
+        # The weights pass again and again, once for every block of tiles in the cache.
+        size = itemsize(spec.dtype) * lanes
+        block = max(12.0, CACHE_BYTES / (points * (ins + 4) * size))
+        found["panel_bytes_far"] = beyond(panel * size) * math.ceil(tiles / spec.G / block)
+        found["pack_transformed"] = panel
+        found["pack_panel_bytes_far"] = beyond(panel * size)
+        return found
+
+    return counted
+
+
 def fft(spec: Conv2dSpec, lanes: int) -> Features:
     """Transforms of x, w and out, and complex products, all over the padded plane."""
     plane = (spec.IH + spec.PT + spec.PB) * (spec.IW + spec.PL + spec.PR)
@@ -130,6 +159,9 @@ def phases(spec: Conv2dSpec, lanes: int) -> Features:
 _OF: dict[str, Callable[[Any, int], Features]] = {
     "conv2d.direct": direct,
     "conv2d.im2col": im2col,
+    "conv2d.winograd2": winograd(2),
+    "conv2d.winograd4": winograd(4),
+    "conv2d.winograd6": winograd(6),
     "conv2d.fft": fft,
     "conv2d_input_grad.phases": phases,
 }

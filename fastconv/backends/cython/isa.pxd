@@ -51,6 +51,18 @@ cdef extern from "simd/windows.h":
     ctypedef void (*Pool)(const Pooling* pooling, const void* x, void* out, int64_t* indices,
                           Py_ssize_t begin, Py_ssize_t end, void* row) noexcept nogil
 
+cdef extern from "simd/winograd.h":
+    ctypedef struct Winograd:
+        Geometry geometry
+        Py_ssize_t m, r
+        Py_ssize_t x_n, out_n
+        Py_ssize_t tile_pitch, values_pitch, products_pitch
+        int activation
+        double slope
+    ctypedef struct TileBlock:
+        Py_ssize_t picture, pictures
+        Py_ssize_t row, rows, col, cols
+
 cdef extern from "simd/table.h":
     ctypedef struct Convolution:
         Gather gather_planes, gather_pixels, gather_columns
@@ -62,6 +74,16 @@ cdef extern from "simd/table.h":
                            Py_ssize_t out_stride, Py_ssize_t n) noexcept nogil
     ctypedef struct PoolKernels:
         Pool planes, channels
+    ctypedef struct WinogradKernels:
+        int widest
+        void (*pack)(const Winograd* winograd, const double* G, Py_ssize_t channels,
+                     Py_ssize_t vectors, const void* weights, const Py_ssize_t* strides,
+                     void* panel) noexcept nogil
+        void (*input)(const Winograd* winograd, const TileBlock* block, Py_ssize_t slab,
+                      const void* x, void* values, void* scratch) noexcept nogil
+        void (*output)(const Winograd* winograd, const TileBlock* block, Py_ssize_t first_vector,
+                       Py_ssize_t vectors, const void* values, const void* weights,
+                       const void* bias, void* out, void* scratch) noexcept nogil
     ctypedef struct Kernels:
         int itemsize
         int width
@@ -69,6 +91,7 @@ cdef extern from "simd/table.h":
         const Convolution* convolution
         const Elementwise* elementwise
         const PoolKernels* pooling
+        const WinogradKernels* winograd
 
 # The kernels for "float32" or "float64"; a ValueError if FASTCONV_ISA asks for what cannot be.
 cdef const Kernels* kernels(str dtype) except NULL

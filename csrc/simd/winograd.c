@@ -1,0 +1,10 @@
+/* Unit: the stages of Winograd's convolution. */
+#include "table.h"
+#include "winograd_stages.h"
+
+const WinogradKernels SYMBOL(winograd) = {
+    .widest = WIDEST,
+    .pack = winograd_pack,
+    .input = winograd_input,
+    .output = winograd_output,
+};

@@ -1,0 +1,332 @@
+"""Winograd's convolution F(m, r): the loop over blocks of tiles that its rows share.
+
+What a row brings is m, the side of a tile of outputs; the kernel and the stride give r
+(``csrc/simd/winograd.h`` says how strides and dilation become plain convolutions). A block of
+tiles is transformed in, multiplied and transformed out while it is in the cache; blocks are what
+threads share out. Where these are too few, all threads work on each: first on slabs of input
+channels, then on panels of output channels. Every output is computed by the same operations in
+the same order whatever the blocks are.
+"""
+
+cimport numpy as cnp
+from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
+from cython.parallel cimport prange, threadid
+from libc.stdint cimport uintptr_t
+from libc.string cimport memcpy, memset
+
+from fastconv.backends.cython.activation_elementwise cimport kind_of
+from fastconv.backends.cython.isa cimport (
+    Geometry, Kernels, TileBlock, Winograd, kernels, team,
+)
+
+import numpy as np
+
+from fastconv.backends.winograd import transforms
+from fastconv.spec import LEAKY_SLOPE
+
+cnp.import_array()
+
+cdef enum:
+    LINE = 64                  # bytes of a cache line
+    BLOCK_BYTES = 1024 * 1024  # of the second cache for the values and products of a block
+    FEWEST = 12                # tiles that make a panel of weights worth loading
+    MOST_COLUMNS = 32          # tiles of a block side by side
+
+
+cdef char* take(Py_ssize_t nbytes) except NULL:
+    cdef char* base = <char*>PyMem_RawMalloc(nbytes + 2 * LINE)
+    cdef char* start
+    if base is NULL:
+        raise MemoryError(f"no memory for {nbytes} bytes of packed weights or scratch")
+    start = <char*>((<uintptr_t>base // LINE + 2) * LINE)
+    (<char**>start)[-1] = base
+    return start
+
+
+cdef void give(char* start) noexcept nogil:
+    if start is not NULL:
+        PyMem_RawFree((<char**>start)[-1])
+
+
+cdef inline Py_ssize_t ceil_div(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
+    return (a + b - 1) // b
+
+
+cdef inline Py_ssize_t in_lines(Py_ssize_t nbytes) noexcept nogil:
+    return ceil_div(nbytes, LINE) * LINE
+
+
+# ---------------------------------------------------------------- shapes
+
+
+cdef struct Shape:
+    const Kernels* table
+    Winograd winograd           # without strides and bases
+    Py_ssize_t points           # of a tile
+    Py_ssize_t G, slabs         # slabs of all phases
+    Py_ssize_t vectors, panels  # of output channels of a group
+    Py_ssize_t panel_bytes
+
+
+cdef Shape shape_of(Py_ssize_t m, spec):
+    cdef Shape s
+    cdef Winograd* w = &s.winograd
+    cdef Geometry* g = &w.geometry
+    cdef Py_ssize_t VL, phases, widest
+    s.table = kernels(spec.dtype)
+    VL = s.table.width
+    g.IC, g.IH, g.IW = spec.IC // spec.G, spec.IH, spec.IW
+    g.OC, g.OH, g.OW = spec.OC // spec.G, spec.OH, spec.OW
+    g.KH, g.KW, g.SH, g.SW = spec.KH, spec.KW, spec.SH, spec.SW
+    g.DH, g.DW, g.PT, g.PL = spec.DH, spec.DW, spec.PT, spec.PL
+    g.x_c = g.x_h = g.x_w = g.out_c = g.out_h = g.out_w = 0
+    w.m, w.r = m, ceil_div(max(g.KH, g.KW), max(g.SH, g.SW))
+    s.points = (w.m + w.r - 1) * (w.m + w.r - 1)
+    phases = g.SH * g.SW
+    s.G, s.slabs = spec.G, phases * ceil_div(g.IC, VL)
+    s.vectors = ceil_div(g.OC, VL)
+    s.panels = ceil_div(s.vectors, s.table.winograd.widest)
+    widest = ceil_div(s.vectors, s.panels)
+    s.panel_bytes = s.points * (phases * g.IC * widest | 1) * VL * s.table.itemsize
+    return s
+
+
+# ---------------------------------------------------------------- weights
+
+
+cdef class TransformedWeights:
+    cdef char* panels
+
+    def __dealloc__(self):
+        give(self.panels)
+
+
+def pack(Py_ssize_t m, spec, w, int threads):
+    """The transformed weights, panel after panel of output channels."""
+    cdef Shape s = shape_of(m, spec)
+    cdef cnp.ndarray array = w
+    cdef cnp.ndarray G = np.ascontiguousarray(transforms(m, s.winograd.r).G_mat)
+    cdef TransformedWeights packed = TransformedWeights.__new__(TransformedWeights)
+    cdef const char* source = <const char*>cnp.PyArray_DATA(array)
+    cdef const double* matrix = <const double*>cnp.PyArray_DATA(G)
+    cdef Py_ssize_t[4] strides
+    cdef Py_ssize_t i, count = s.G * s.vectors
+    packed.panels = take(s.G * s.panels * s.panel_bytes)
+    for i in range(4):
+        strides[i] = cnp.PyArray_STRIDE(array, i) // s.table.itemsize
+    threads = <int>min(team(threads), count)
+    with nogil:
+        if threads == 1:
+            for i in range(count):
+                pack_vector(&s, i, matrix, source, strides, packed.panels)
+        else:
+            for i in prange(count, num_threads=threads, schedule="static"):
+                pack_vector(&s, i, matrix, source, strides, packed.panels)
+    return packed
+
+
+cdef void pack_vector(
+    const Shape* s, Py_ssize_t i, const double* G, const char* w, const Py_ssize_t* strides,
+    char* panels,
+) noexcept nogil:
+    cdef Py_ssize_t VL = s.table.width, size = s.table.itemsize
+    cdef Py_ssize_t group = i // s.vectors, vector = i % s.vectors
+    cdef Py_ssize_t panel = ((vector + 1) * s.panels - 1) // s.vectors
+    cdef Py_ssize_t first = s.vectors * panel // s.panels
+    cdef Py_ssize_t last = s.vectors * (panel + 1) // s.panels
+    cdef Py_ssize_t OC = s.winograd.geometry.OC
+    s.table.winograd.pack(
+        &s.winograd, G, min(VL, OC - vector * VL), last - first,
+        w + (group * OC + vector * VL) * strides[0] * size, strides,
+        panels + (group * s.panels + panel) * s.panel_bytes + (vector - first) * VL * size,
+    )
+
+
+# ---------------------------------------------------------------- blocks
+
+
+cdef struct Cutting:
+    Py_ssize_t pictures, together      # of all, and those of a block
+    Py_ssize_t rows, cols              # tiles of a picture
+    Py_ssize_t row_blocks, col_blocks  # of a picture
+    Py_ssize_t blocks                  # of a group
+    bint shared                        # all threads work on each block
+    Py_ssize_t bias_bytes, value_bytes, patch_bytes, scratch_bytes
+
+
+cdef Cutting cut(Shape* s, Py_ssize_t N, int threads) noexcept:
+    """Blocks that fit in the cache, and enough of them to give every thread its share."""
+    cdef Cutting c
+    cdef Winograd* w = &s.winograd
+    cdef Geometry* g = &w.geometry
+    cdef Py_ssize_t VL = s.table.width, vector = VL * s.table.itemsize
+    cdef Py_ssize_t widest = ceil_div(s.vectors, s.panels)
+    cdef Py_ssize_t tiles, most, block_rows, block_cols, height, width
+    c.pictures = N * min(g.DH, g.OH) * min(g.DW, g.OW)
+    c.rows = ceil_div(ceil_div(g.OH, g.DH), w.m)
+    c.cols = ceil_div(ceil_div(g.OW, g.DW), w.m)
+    tiles = c.pictures * c.rows * c.cols
+    most = max(FEWEST, BLOCK_BYTES // (s.points * (s.slabs + widest) * vector))
+    most = max(1, min(most, tiles * s.G * s.panels // threads))
+    c.together, c.row_blocks, c.col_blocks = 1, 1, 1
+    if c.rows * c.cols <= most:
+        c.together = ceil_div(c.pictures, ceil_div(c.pictures, most // (c.rows * c.cols)))
+    else:
+        c.col_blocks = ceil_div(c.cols, min(MOST_COLUMNS, most))
+        c.row_blocks = ceil_div(c.rows, max(1, most // ceil_div(c.cols, c.col_blocks)))
+    c.blocks = ceil_div(c.pictures, c.together) * c.row_blocks * c.col_blocks
+    c.shared = s.G * c.blocks < threads
+    block_rows, block_cols = ceil_div(c.rows, c.row_blocks), ceil_div(c.cols, c.col_blocks)
+    tiles = c.together * block_rows * block_cols
+    w.tile_pitch = tiles | 1
+    w.values_pitch = s.slabs * w.tile_pitch | 1
+    w.products_pitch = tiles * widest | 1
+    height, width = block_rows * w.m + w.r - 1, block_cols * w.m + w.r - 1
+    c.bias_bytes = in_lines(s.G * s.vectors * vector)
+    c.value_bytes = in_lines(s.points * w.values_pitch * vector)
+    c.patch_bytes = in_lines((height + w.m + w.r - 1) * (width | 1) * vector)
+    c.scratch_bytes = in_lines(
+        (s.points * w.products_pitch + block_rows * block_cols * w.m * w.m) * vector
+    )
+    c.scratch_bytes = max(c.scratch_bytes, c.patch_bytes)
+    return c
+
+
+cdef Py_ssize_t total_bytes(const Shape* s, const Cutting* c, int threads) noexcept:
+    cdef Py_ssize_t sets = s.G * c.blocks if c.shared else threads
+    return c.bias_bytes + sets * c.value_bytes + threads * c.scratch_bytes
+
+
+def workspace_bytes(Py_ssize_t m, spec, int threads) -> int:
+    """Bytes of scratch memory that ``run`` takes."""
+    cdef Shape s = shape_of(m, spec)
+    cdef Cutting c = cut(&s, spec.N, threads)
+    return total_bytes(&s, &c, threads) + 2 * LINE
+
+
+cdef struct Call:
+    Shape shape
+    Cutting cutting
+    const char* x
+    const char* weights
+    const char* bias
+    char* out
+    char* values   # of the first block that is being computed
+    char* scratch  # of the first thread
+
+
+cdef TileBlock block_at(const Cutting* c, Py_ssize_t i) noexcept nogil:
+    cdef TileBlock b
+    cdef Py_ssize_t row, col
+    col, i = i % c.col_blocks, i // c.col_blocks
+    row, i = i % c.row_blocks, i // c.row_blocks
+    b.col = c.cols * col // c.col_blocks
+    b.cols = c.cols * (col + 1) // c.col_blocks - b.col
+    b.row = c.rows * row // c.row_blocks
+    b.rows = c.rows * (row + 1) // c.row_blocks - b.row
+    b.picture = i * c.together
+    b.pictures = min(c.together, c.pictures - b.picture)
+    return b
+
+
+cdef void values_in(
+    const Call* call, Py_ssize_t task, Py_ssize_t slab, char* values, int thread,
+) noexcept nogil:
+    cdef const Shape* s = &call.shape
+    cdef const Geometry* g = &s.winograd.geometry
+    cdef TileBlock b = block_at(&call.cutting, task % call.cutting.blocks)
+    cdef Py_ssize_t group = task // call.cutting.blocks
+    s.table.winograd.input(
+        &s.winograd, &b, slab, call.x + group * g.IC * g.x_c * s.table.itemsize, values,
+        call.scratch + thread * call.cutting.scratch_bytes,
+    )
+
+
+cdef void pixels_out(
+    const Call* call, Py_ssize_t task, Py_ssize_t panel, const char* values, int thread,
+) noexcept nogil:
+    cdef const Shape* s = &call.shape
+    cdef const Geometry* g = &s.winograd.geometry
+    cdef TileBlock b = block_at(&call.cutting, task % call.cutting.blocks)
+    cdef Py_ssize_t group = task // call.cutting.blocks, size = s.table.itemsize
+    cdef Py_ssize_t first = s.vectors * panel // s.panels
+    s.table.winograd.output(
+        &s.winograd, &b, first, s.vectors * (panel + 1) // s.panels - first, values,
+        call.weights + (group * s.panels + panel) * s.panel_bytes,
+        call.bias + group * s.vectors * s.table.width * size,
+        call.out + group * g.OC * g.out_c * size,
+        call.scratch + thread * call.cutting.scratch_bytes,
+    )
+
+
+cdef void whole_block(const Call* call, Py_ssize_t task, int thread) noexcept nogil:
+    cdef char* values = call.values + thread * call.cutting.value_bytes
+    cdef Py_ssize_t i
+    for i in range(call.shape.slabs):
+        values_in(call, task, i, values, thread)
+    for i in range(call.shape.panels):
+        pixels_out(call, task, i, values, thread)
+
+
+cdef void slab_of_block(const Call* call, Py_ssize_t i, int thread) noexcept nogil:
+    cdef Py_ssize_t task = i // call.shape.slabs
+    values_in(call, task, i % call.shape.slabs, call.values + task * call.cutting.value_bytes,
+              thread)
+
+
+cdef void panel_of_block(const Call* call, Py_ssize_t i, int thread) noexcept nogil:
+    cdef Py_ssize_t task = i // call.shape.panels
+    pixels_out(call, task, i % call.shape.panels, call.values + task * call.cutting.value_bytes,
+               thread)
+
+
+def run(Py_ssize_t m, spec, x, TransformedWeights packed not None, bias, out, int threads):
+    """Write the convolution of x into out."""
+    cdef Call call
+    cdef Shape* s = &call.shape
+    cdef Winograd* w = &s.winograd
+    cdef Geometry* g = &w.geometry
+    cdef Py_ssize_t tasks, i, slabs, panels, size, vector_bytes
+    cdef char* memory
+    cdef cnp.ndarray xs = x, outs = out, biases
+    call.shape = shape_of(m, spec)
+    size = s.table.itemsize
+    threads = team(threads)
+    call.cutting = cut(s, spec.N, threads)
+    g.x_c = cnp.PyArray_STRIDE(xs, 1) // size
+    g.x_h = cnp.PyArray_STRIDE(xs, 2) // size
+    g.x_w = cnp.PyArray_STRIDE(xs, 3) // size
+    g.out_c = cnp.PyArray_STRIDE(outs, 1) // size
+    g.out_h = cnp.PyArray_STRIDE(outs, 2) // size
+    g.out_w = cnp.PyArray_STRIDE(outs, 3) // size
+    w.x_n, w.out_n = cnp.PyArray_STRIDE(xs, 0) // size, cnp.PyArray_STRIDE(outs, 0) // size
+    w.activation, w.slope = kind_of(spec.activation), LEAKY_SLOPE
+    call.x, call.out = <const char*>cnp.PyArray_DATA(xs), <char*>cnp.PyArray_DATA(outs)
+    call.weights = packed.panels
+    tasks, slabs, panels = s.G * call.cutting.blocks, s.slabs, s.panels
+    memory = take(total_bytes(s, &call.cutting, threads))
+    try:
+        call.bias = memory
+        call.scratch = memory + call.cutting.bias_bytes
+        call.values = call.scratch + threads * call.cutting.scratch_bytes
+        memset(memory, 0, call.cutting.bias_bytes)
+        if bias is not None:
+            biases = bias
+            vector_bytes = s.vectors * s.table.width * size
+            for i in range(s.G):
+                memcpy(memory + i * vector_bytes,
+                       <char*>cnp.PyArray_DATA(biases) + i * g.OC * size, g.OC * size)
+        with nogil:
+            if threads == 1:
+                for i in range(tasks):
+                    whole_block(&call, i, 0)
+            elif not call.cutting.shared:
+                for i in prange(tasks, num_threads=threads, schedule="dynamic"):
+                    whole_block(&call, i, threadid())
+            else:
+                for i in prange(tasks * slabs, num_threads=threads, schedule="dynamic"):
+                    slab_of_block(&call, i, threadid())
+                for i in prange(tasks * panels, num_threads=threads, schedule="dynamic"):
+                    panel_of_block(&call, i, threadid())
+    finally:
+        give(memory)

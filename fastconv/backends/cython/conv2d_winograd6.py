@@ -1,0 +1,22 @@
+"""Winograd's convolution with tiles of 6×6 outputs: see ``csrc/winograd.pyx``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import winograd  # type: ignore[attr-defined]  # compiled
+
+
+def pack(spec: Any, w: Any, threads: int) -> Any:
+    """The transformed weights."""
+    return winograd.pack(6, spec, w, threads)
+
+
+def run(spec: Any, x: Any, packed: Any, bias: Any, out: Any, threads: int) -> None:
+    """Write the convolution of x into out. A non-finite input spreads over its tiles."""
+    winograd.run(6, spec, x, packed, bias, out, threads)
+
+
+def workspace_bytes(spec: Any, threads: int) -> int:
+    """Bytes of scratch memory that ``run`` takes."""
+    return int(winograd.workspace_bytes(6, spec, threads))
