@@ -9,15 +9,14 @@ the same order whatever the blocks are.
 """
 
 cimport numpy as cnp
-from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from cython.parallel cimport prange, threadid
-from libc.stdint cimport uintptr_t
 from libc.string cimport memcpy, memset
 
 from fastconv.backends.cython.activation_elementwise cimport kind_of
 from fastconv.backends.cython.isa cimport (
     Geometry, Kernels, TileBlock, Winograd, kernels, team,
 )
+from fastconv.backends.cython.memory cimport give, take
 
 import numpy as np
 
@@ -31,21 +30,6 @@ cdef enum:
     BLOCK_BYTES = 1024 * 1024  # of the second cache for the values and products of a block
     FEWEST = 12                # tiles that make a panel of weights worth loading
     MOST_COLUMNS = 32          # tiles of a block side by side
-
-
-cdef char* take(Py_ssize_t nbytes) except NULL:
-    cdef char* base = <char*>PyMem_RawMalloc(nbytes + 2 * LINE)
-    cdef char* start
-    if base is NULL:
-        raise MemoryError(f"no memory for {nbytes} bytes of packed weights or scratch")
-    start = <char*>((<uintptr_t>base // LINE + 2) * LINE)
-    (<char**>start)[-1] = base
-    return start
-
-
-cdef void give(char* start) noexcept nogil:
-    if start is not NULL:
-        PyMem_RawFree((<char**>start)[-1])
 
 
 cdef inline Py_ssize_t ceil_div(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
@@ -201,7 +185,7 @@ def workspace_bytes(Py_ssize_t m, spec, int threads) -> int:
     """Bytes of scratch memory that ``run`` takes."""
     cdef Shape s = shape_of(m, spec)
     cdef Cutting c = cut(&s, spec.N, threads)
-    return total_bytes(&s, &c, threads) + 2 * LINE
+    return total_bytes(&s, &c, threads)
 
 
 cdef struct Call:

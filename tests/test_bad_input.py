@@ -303,7 +303,7 @@ WORDS = (
     bad("conv_transpose2d", X, WT, activation="softmax", says="unknown activation 'softmax'"),
     bad("conv2d", X, W, precision="high", says="valid are strict, default, fast"),
     bad("conv2d", X, W, precision=1e-6, error=TypeError, says="precision must be one of"),
-    bad("conv2d", X, W, algorithm="winograd9", says="valid are auto, direct, im2col, fft"),
+    bad("conv2d", X, W, algorithm="winograd9", says="valid are auto, direct, im2col"),
     bad("conv2d", X, W, algorithm="", says="unknown algorithm ''"),
     bad("conv2d", X, W, algorithm=None, error=TypeError, says="algorithm must be one of"),
     bad("conv_transpose2d", X, WT, algorithm="fft", says="unknown algorithm 'fft'"),
