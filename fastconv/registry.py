@@ -67,6 +67,9 @@ SINGLE_TO_DOUBLE = 2.0**-29
 LARGEST_PATCH = 1 << 22
 """Cells of one channel that a direct kernel may gather to compute a pixel."""
 
+FEW_IN, FEW_OUT = 8, 16
+"""Channels of a group, in and out, for which a convolution goes plane by plane."""
+
 WhyNot = Callable[[Any], "str | None"]
 
 
@@ -132,6 +135,16 @@ def _patch(spec: Conv2dSpec) -> str | None:
     return _float_only(spec)
 
 
+def _few_channels(spec: Conv2dSpec) -> str | None:
+    channels_in, channels_out = spec.IC // spec.G, spec.OC // spec.G
+    if channels_in > FEW_IN or channels_out > FEW_OUT:
+        return (
+            f"{channels_in} channels in and {channels_out} out of a group; planes are summed one "
+            f"by one up to {FEW_IN} and {FEW_OUT}"
+        )
+    return _patch(spec)
+
+
 def _anything(spec: object) -> str | None:
     return None
 
@@ -162,6 +175,7 @@ ROWS: tuple[Kernel, ...] = (
     Kernel("conv2d", "winograd2", "cython", _winograd(2), direct_sum=False, rms_error=2e-6),
     Kernel("conv2d", "winograd4", "cython", _winograd(4), direct_sum=False, rms_error=5e-6),
     Kernel("conv2d", "winograd6", "cython", _winograd(6), direct_sum=False, rms_error=6e-6),
+    Kernel("conv2d", "planar", "cython", _few_channels),
     Kernel("conv2d", "direct", "numba", _float_only),
     Kernel("conv2d", "im2col", "numba", _float_only),
     Kernel("conv2d", "im2col", "numpy", _float_only),

@@ -6,6 +6,7 @@ extern const Convolution SYMBOL(convolution);
 extern const Elementwise SYMBOL(elementwise);
 extern const PoolKernels SYMBOL(pooling);
 extern const WinogradKernels SYMBOL(winograd);
+extern const PlanarKernels SYMBOL(planar);
 
 const Kernels SYMBOL(kernels) = {
     .itemsize = sizeof(real),
@@ -15,4 +16,5 @@ const Kernels SYMBOL(kernels) = {
     .elementwise = &SYMBOL(elementwise),
     .pooling = &SYMBOL(pooling),
     .winograd = &SYMBOL(winograd),
+    .planar = &SYMBOL(planar),
 };

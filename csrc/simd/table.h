@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "block.h"
+#include "planes.h"
 #include "windows.h"
 #include "winograd.h"
 
@@ -56,6 +57,16 @@ typedef struct {
                    void *out, void *scratch);
 } WinogradKernels;
 
+/* Convolution of planes of few channels, see planes.h and planar.h. */
+typedef struct {
+    int together; /* output channels of a block, at most */
+    ptrdiff_t (*zero_cells)(const Geometry *geometry);
+    ptrdiff_t (*scratch)(const Planes *planes); /* bytes for one thread */
+    void (*pack)(const Geometry *geometry, ptrdiff_t blocks, const void *w,
+                 const ptrdiff_t *strides, void *packed); /* one group */
+    PlanesRun run;
+} PlanarKernels;
+
 typedef struct {
     int itemsize; /* bytes of an element */
     int width;    /* elements of a vector */
@@ -64,6 +75,7 @@ typedef struct {
     const Elementwise *elementwise;
     const PoolKernels *pooling;
     const WinogradKernels *winograd;
+    const PlanarKernels *planar;
 } Kernels;
 
 #endif

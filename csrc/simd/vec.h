@@ -79,6 +79,8 @@ INLINE vec vkeep(vec v)
  * vmin(a, b)         a < b ? a : b, likewise
  * vload_n(p, n)      the first n elements of p, 0 ≤ n ≤ VL, the others 0; reads no further
  * vstore_n(p, n, v)  writes the first n elements only
+ * vbetween(a, b)     the lanes a … b − 1, for 0 ≤ a and b ≤ VL
+ * vload_where(m, p)  the elements of p where m holds, 0 elsewhere; reads nothing else
  */
 
 #if VEC_BYTES == 64
@@ -102,6 +104,7 @@ INLINE vec vmax(vec a, vec b) { return MM(max)(a, b); }
 INLINE vec vmin(vec a, vec b) { return MM(min)(a, b); }
 INLINE vec vload_n(const real *p, ptrdiff_t n) { return MM(maskz_loadu)(vfirst(n), p); }
 INLINE void vstore_n(real *p, ptrdiff_t n, vec v) { MM(mask_storeu)(p, vfirst(n), v); }
+INLINE vec vload_where(mask m, const real *p) { return MM(maskz_loadu)(m, p); }
 
 #else
 
@@ -142,6 +145,8 @@ INLINE void vstore_n(real *p, ptrdiff_t n, vec v)
     MM(maskstore)(p, (__m256i)vfirst(n), v);
 }
 
+INLINE vec vload_where(mask m, const real *p) { return MM(maskload)(p, (__m256i)m); }
+
 #else
 
 INLINE vec vmax(vec a, vec b) { return vselect(a > b, a, b); }
@@ -161,6 +166,41 @@ INLINE void vstore_n(real *p, ptrdiff_t n, vec v)
         p[i] = v[i];
 }
 
+INLINE vec vload_where(mask m, const real *p)
+{
+    vec v = {0};
+    for (int i = 0; i < VL; i++)
+        if (m[i])
+            v[i] = p[i];
+    return v;
+}
+
 #endif
 #endif
+
+INLINE mask vbetween(ptrdiff_t a, ptrdiff_t b) { return vfirst(b) & ~vfirst(a); }
+
+/* ---------------------------------------------------------------- every other element
+ *
+ * Of two vectors that follow one another: the elements 0, 2, 4 … and 1, 3, 5 ….
+ */
+
+INLINE vec vevery_other(vec a, vec b, const int first)
+{
+    ivec index;
+    for (int i = 0; i < VL; i++)
+        index[i] = 2 * i + first;
+#ifdef __clang__
+    vec v;
+    for (int i = 0; i < VL; i++)
+        v[i] = 2 * i < VL ? a[2 * i + first] : b[2 * i - VL + first];
+    return v;
+#else
+    return __builtin_shuffle(a, b, index);
+#endif
+}
+
+INLINE vec veven(vec a, vec b) { return vevery_other(a, b, 0); }
+INLINE vec vodd(vec a, vec b) { return vevery_other(a, b, 1); }
+
 #endif

@@ -130,6 +130,19 @@ def winograd(m: int) -> Callable[[Conv2dSpec, int], Features]:
     return counted
 
 
+def planar(spec: Conv2dSpec, lanes: int) -> Features:
+    """Planes one by one, vectors along the pixels of a row."""
+    icg, taps = spec.IC // spec.G, spec.KH * spec.KW
+    found = traffic(spec)
+    found["planes"] = spec.N * spec.OC
+    found["sums"] = spec.N * spec.OC * spec.OH * up(spec.OW, lanes) / lanes
+    found["vectors"] = found["sums"] * icg * taps
+    # What lies in no vector's order is copied for every tile of a few rows.
+    turned = spec.SW > 2 or spec.layout == "NHWC"
+    found["turned"] = spec.N * spec.IC * spec.IH * spec.IW * (1 + spec.KH / 8) if turned else 0.0
+    return found
+
+
 def fft(spec: Conv2dSpec, lanes: int) -> Features:
     """Transforms of x, w and out, and complex products, all over the padded plane."""
     plane = (spec.IH + spec.PT + spec.PB) * (spec.IW + spec.PL + spec.PR)
@@ -162,6 +175,7 @@ _OF: dict[str, Callable[[Any, int], Features]] = {
     "conv2d.winograd2": winograd(2),
     "conv2d.winograd4": winograd(4),
     "conv2d.winograd6": winograd(6),
+    "conv2d.planar": planar,
     "conv2d.fft": fft,
     "conv2d_input_grad.phases": phases,
 }

@@ -32,6 +32,21 @@ cdef extern from "simd/block.h":
         void* sums
         void* out
 
+cdef extern from "simd/planes.h":
+    ctypedef struct Planes:
+        Geometry geometry
+        Py_ssize_t N, G, blocks, chunks
+        Py_ssize_t x_n, out_n
+        int activation
+        double slope
+        const void* x
+        const void* weights
+        const void* bias
+        const void* zeros
+        void* out
+    ctypedef void (*PlanesRun)(const Planes* planes, Py_ssize_t begin, Py_ssize_t end,
+                               void* scratch) noexcept nogil
+
 cdef extern from "simd/windows.h":
     ctypedef struct Windows:
         const int64_t* first
@@ -84,6 +99,13 @@ cdef extern from "simd/table.h":
         void (*output)(const Winograd* winograd, const TileBlock* block, Py_ssize_t first_vector,
                        Py_ssize_t vectors, const void* values, const void* weights,
                        const void* bias, void* out, void* scratch) noexcept nogil
+    ctypedef struct PlanarKernels:
+        int together
+        Py_ssize_t (*zero_cells)(const Geometry* geometry) noexcept nogil
+        Py_ssize_t (*scratch)(const Planes* planes) noexcept nogil
+        void (*pack)(const Geometry* geometry, Py_ssize_t blocks, const void* w,
+                     const Py_ssize_t* strides, void* packed) noexcept nogil
+        PlanesRun run
     ctypedef struct Kernels:
         int itemsize
         int width
@@ -92,6 +114,7 @@ cdef extern from "simd/table.h":
         const Elementwise* elementwise
         const PoolKernels* pooling
         const WinogradKernels* winograd
+        const PlanarKernels* planar
 
 # The kernels for "float32" or "float64"; a ValueError if FASTCONV_ISA asks for what cannot be.
 cdef const Kernels* kernels(str dtype) except NULL

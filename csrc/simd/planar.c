@@ -1,0 +1,11 @@
+/* Unit: convolutions of planes of few channels. */
+#include "planar.h"
+#include "table.h"
+
+const PlanarKernels SYMBOL(planar) = {
+    .together = TOGETHER,
+    .zero_cells = planar_zero_cells,
+    .scratch = planar_scratch,
+    .pack = planar_pack,
+    .run = planar_run,
+};
