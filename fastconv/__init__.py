@@ -30,6 +30,7 @@ from .ops.pooling import (
     sum_pool2d,
 )
 from .plan import Conv2dPlan, plan_conv2d
+from .tuner import tune
 from .warm import warmup
 
 __version__ = "0.1.0"
@@ -63,5 +64,6 @@ __all__ = [
     "sigmoid",
     "sum_pool2d",
     "tanh",
+    "tune",
     "warmup",
 ]

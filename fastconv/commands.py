@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -17,6 +18,7 @@ from .demo import ACTIVE, STEPS, TOLERANCE, PhotoError, Picture, Step, draw, lay
 from .environment import show_config
 from .errors import BackendUnavailableError
 from .explanation import explain
+from .tuner import tune
 
 app = typer.Typer(
     help="conv2d, activations and pooling for NumPy arrays.", no_args_is_help=True,
@@ -63,6 +65,46 @@ def info() -> None:
         typer.echo(show_config())
     except ValueError as error:
         _refuse(str(error))
+
+
+@app.command("tune")
+def tune_command(
+    x_shape: Annotated[str, typer.Argument(help="The input's shape, such as 1x64x56x56.")],
+    w_shape: Annotated[str, typer.Argument(help="The weights' shape, such as 64x64x3x3.")],
+    stride: Annotated[int, typer.Option()] = 1,
+    padding: Annotated[str, typer.Option(help='A number, "same", "valid" or "full".')] = "0",
+    dilation: Annotated[int, typer.Option()] = 1,
+    groups: Annotated[int, typer.Option()] = 1,
+    layout: Annotated[str, typer.Option(help="NCHW or NHWC.")] = "NCHW",
+    dtype: Annotated[str, typer.Option()] = "float32",
+    precision: Annotated[str, typer.Option(help="strict, default or fast.")] = "default",
+    threads: Annotated[int | None, typer.Option(min=1, help="How many threads to use.")] = None,
+    seconds: Annotated[float, typer.Option(help="Time for each kernel.")] = 0.2,
+) -> None:
+    """Measure every kernel on one convolution; the fastest serves it from now on."""
+    with options(threads=threads), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # the table says it too
+        try:
+            tuning = tune(
+                "conv2d", _shape("x_shape", x_shape), _shape("w_shape", w_shape), stride=stride,
+                padding=int(padding) if padding.isdecimal() else padding, dilation=dilation,
+                groups=groups, layout=layout, dtype=dtype, precision=precision, seconds=seconds,
+            )
+        except (ValueError, TypeError) as error:
+            _refuse(str(error))
+    for call in tuning.calls:
+        typer.echo(call.explanation)
+        if call.gain > 1:
+            typer.echo(f"{call.gain:.2f} × as fast as {call.before}, which was predicted")
+    if tuning.not_kept:
+        typer.echo(f"not kept: {tuning.not_kept}")
+
+
+def _shape(name: str, text: str) -> tuple[int, ...]:
+    sizes = text.lower().replace("×", "x").replace(",", "x").split("x")
+    if not all(size.strip().isdecimal() for size in sizes):
+        _refuse(f"{name} must be sizes such as 1x64x56x56; got {text!r}")
+    return tuple(map(int, sizes))
 
 
 def _refuse(message: str) -> NoReturn:

@@ -12,6 +12,7 @@ FASTCONV_NUM_THREADS     threads of every call; else OMP_NUM_THREADS; else the C
 FASTCONV_ISA             instruction set of the Cython wing: baseline, avx2 or avx512
 FASTCONV_POOL_BYTES      memory kept for the compiled kernels and for large results: how many
                          bytes may lie idle, 256 MB unless stated, 0 for none
+FASTCONV_CACHE_DIR       folder of what tune() keeps; else one in the user's cache folder
 FASTCONV_DEBUG           1 prints a line for each call to stderr, 2 also the rejected rows
 =======================  ================================================================
 """
@@ -27,7 +28,7 @@ from .spec import PRECISIONS, integer, one_of
 
 ENVIRONMENT = (
     "FASTCONV_BACKEND", "FASTCONV_NUM_THREADS", "FASTCONV_ISA", "FASTCONV_POOL_BYTES",
-    "FASTCONV_DEBUG", "OMP_NUM_THREADS",
+    "FASTCONV_CACHE_DIR", "FASTCONV_DEBUG", "OMP_NUM_THREADS",
 )
 
 

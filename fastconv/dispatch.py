@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib import import_module
@@ -12,7 +13,7 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
-from . import config, heuristics, registry
+from . import choices, config, heuristics, registry
 from .errors import BackendUnavailableError
 from .registry import Kernel
 from .spec import Spec
@@ -67,6 +68,11 @@ class Choice:
     spec: Any
     """What the kernel sees (``row.sees``)."""
     threads: int
+    """That it will use."""
+    allowed: int = 1
+    """Threads that it might have used."""
+    tuned: bool = False
+    """Whether measurements decided, see ``choices.py``."""
 
     @property
     def module(self) -> ModuleType:
@@ -129,12 +135,40 @@ def select(op: str, spec: Spec, algorithm: object = "auto", backend: object = "a
 
 
 @cache
-def vector_bytes() -> int:
-    """Of the vectors that the compiled kernels compute with here."""
+def instruction_set() -> str:
+    """Of the compiled kernels here."""
     if available("cython") is not None:
-        return heuristics.VECTOR_BYTES
-    active = import_module("fastconv.backends.cython.isa").active()
-    return {"baseline": 16, "avx2": 32}.get(active, heuristics.VECTOR_BYTES)
+        return "none"
+    name: str = import_module("fastconv.backends.cython.isa").active()
+    return name
+
+
+def predicted(
+    row: Kernel, spec: Spec, threads: int = 1, *, packed: bool = False
+) -> float:
+    """Seconds that the cost model gives a row here."""
+    return heuristics.seconds(
+        row, spec.kernel_spec, threads, packed=packed, vector_bytes=_vector_bytes()
+    )
+
+
+def _vector_bytes() -> int:
+    return {"baseline": 16, "avx2": 32}.get(instruction_set(), heuristics.VECTOR_BYTES)
+
+
+_calls: list[tuple[str, Spec]] | None = None
+
+
+@contextmanager
+def recorded() -> Iterator[list[tuple[str, Spec]]]:
+    """The operation and spec of every choice made in this block, by any thread."""
+    global _calls
+    choose.cache_clear()
+    calls = _calls = []
+    try:
+        yield calls
+    finally:
+        _calls = None
 
 
 @lru_cache(maxsize=4096)
@@ -157,11 +191,17 @@ def choose(
             cells = ", ".join(v.row.name for v in found)
             reasons = f"\n  there is no such kernel; {op} has {cells}"
         raise ValueError(f"no kernel can serve {op} {spec}:{reasons}")
-    model: dict[str, Any] = {"packed": packed, "vector_bytes": vector_bytes()}
+    if _calls is not None:
+        _calls.append((op, spec))
+    times = choices.times_of(op, spec, threads, instruction_set())
+    timed = [row for row in accepted if row.name in times]
+    if timed:
+        row = min(timed, key=lambda row: times[row.name].seconds(packed))
+        return Choice(row, row.sees(spec), times[row.name].threads, threads, tuned=True)
+    model: dict[str, Any] = {"packed": packed, "vector_bytes": _vector_bytes()}
     row = heuristics.rank(accepted, spec.kernel_spec, **model)[0]
-    return Choice(
-        row, row.sees(spec), heuristics.threads_for(row, spec.kernel_spec, threads, **model)
-    )
+    worthwhile = heuristics.threads_for(row, spec.kernel_spec, threads, **model)
+    return Choice(row, row.sees(spec), worthwhile, threads)
 
 
 def report(op: str, spec: Spec, algorithm: str, backend: str, choice: Choice) -> None:
@@ -174,8 +214,9 @@ def _debug_line(
     op: str, spec: Spec, algorithm: str, backend: str, choice: Choice, level: int
 ) -> str:
     line = f"fastconv: {choice.row.name} threads={choice.threads} {spec}"
+    slower = "measured slower" if choice.tuned else "predicted slower"
     if level >= 2:
         for verdict in verdicts(op, spec, algorithm, backend):
             if verdict.row is not choice.row:
-                line += f"\n  not {verdict.row.name}: {verdict.reason or 'predicted slower'}"
+                line += f"\n  not {verdict.row.name}: {verdict.reason or slower}"
     return line

@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
-import numpy as np
+from . import choices, config, trial
+from .choices import Times
+from .dispatch import asked_for, choose, instruction_set, predicted, verdicts
+from .shapes import described
+from .spec import HALF, Spec
+from .spec.arguments import boolean
 
-from . import config, heuristics
-from .arrays import FLOATS
-from .dispatch import asked_for, choose, vector_bytes, verdicts
-from .registry import INTEGERS, Kernel
-from .spec import (
-    ACTIVATIONS,
-    HALF,
-    LAYOUTS,
-    LEAKY_SLOPE,
-    ActivationSpec,
-    Conv2dSpec,
-    Pool2dSpec,
-    Spec,
-    UnpoolSpec,
-    integer,
-    one_of,
-)
+MEASURE_SECONDS = 0.1
+"""For each candidate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +23,9 @@ class Candidate:
     name: str
     reason: str | None
     seconds: float | None
+    """Predicted."""
+    measured: float | None = None
+    """By ``tune()``, or now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +43,25 @@ class Explanation:
     seconds: float
     candidates: tuple[Candidate, ...]
     copies: tuple[str, ...]
+    tuned: bool = False
+    """Whether the choice comes from measurements that ``tune()`` has kept."""
 
     @property
     def rejected(self) -> dict[str, str]:
         """Each row that was not chosen, with the reason."""
-        return {c.name: _why(c) for c in self.candidates if c.name != self.chosen}
+        return {c.name: self._why(c) for c in self.candidates if c.name != self.chosen}
+
+    @property
+    def measured(self) -> float | None:
+        """Seconds of the chosen kernel, where it has been measured."""
+        return next(c.measured for c in self.candidates if c.name == self.chosen)
+
+    def _why(self, candidate: Candidate) -> str:
+        if candidate.reason:
+            return candidate.reason
+        if self.tuned:
+            return "not measured" if candidate.measured is None else "measured slower"
+        return "predicted slower"
 
     def __str__(self) -> str:
         lines = [
@@ -67,19 +71,21 @@ class Explanation:
         ]
         lines += [f"copy: {copy}" for copy in self.copies]
         width = max(len(c.name) for c in self.candidates)
+        timed = any(c.measured is not None for c in self.candidates)
+        if timed:
+            lines.append(f"  {'':<{width}} {'predicted':>9} {'measured':>9}")
         for c in self.candidates:
             mark = "→" if c.name == self.chosen else " "
-            cost = f"{_short(c.seconds):>9}" if c.seconds is not None else " " * 9
-            note = "chosen" if c.name == self.chosen else _why(c)
+            cost = f"{_short(c.seconds):>9}" + (f" {_short(c.measured):>9}" if timed else "")
+            chosen = "chosen: the fastest when tuned" if self.tuned else "chosen"
+            note = chosen if c.name == self.chosen else self._why(c)
             lines.append(f"{mark} {c.name:<{width}} {cost}  {note}")
         return "\n".join(lines)
 
 
-def _why(candidate: Candidate) -> str:
-    return candidate.reason or "predicted slower"
-
-
-def _short(seconds: float) -> str:
+def _short(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
     for unit, size in (("s", 1.0), ("ms", 1e-3)):
         if seconds >= size:
             return f"{seconds / size:.3g} {unit}"
@@ -87,27 +93,26 @@ def _short(seconds: float) -> str:
 
 
 def explain_spec(
-    op: str, spec: Spec, algorithm: str, backend: str, threads: int, packed: bool = False
+    op: str, spec: Spec, algorithm: str, backend: str, threads: int, packed: bool = False,
+    times: Times | None = None,
 ) -> Explanation:
-    """The explanation of ``dispatch.choose`` with these arguments."""
+    """The explanation of ``dispatch.choose`` with these arguments, beside measured ``times`` or
+    those that tune() has kept."""
     choice = choose(op, spec, algorithm, backend, threads, packed)
-
-    def predicted(row: Kernel) -> float:
-        return heuristics.seconds(
-            row, choice.spec, choice.threads, packed=packed, vector_bytes=vector_bytes()
-        )
-
+    if times is None:
+        times = choices.times_of(op, spec, threads, instruction_set())
     candidates = tuple(
-        Candidate(
-            v.row.name, v.reason,
-            None if v.reason else predicted(v.row),
+        Candidate(v.row.name, v.reason, None) if v.reason else Candidate(
+            v.row.name, None, predicted(v.row, spec, choice.threads, packed=packed),
+            times[v.row.name].seconds(packed) if v.row.name in times else None,
         )
         for v in verdicts(op, spec, algorithm, backend)
     )
     return Explanation(
         operation=op, case=str(spec), chosen=choice.row.name, algorithm=choice.row.algorithm,
         backend=choice.row.backend, threads=choice.threads, flops=spec.flops, bytes=spec.bytes,
-        seconds=predicted(choice.row), candidates=candidates, copies=_copies(spec, choice.spec),
+        seconds=predicted(choice.row, spec, choice.threads, packed=packed),
+        candidates=candidates, copies=_copies(spec, choice.spec), tuned=choice.tuned,
     )
 
 
@@ -122,47 +127,9 @@ def _copies(spec: Spec, seen: Spec) -> tuple[str, ...]:
     return tuple(copies)
 
 
-def _activation(
-    name: str, x_shape: Any, negative_slope: float = LEAKY_SLOPE, *, dtype: str = "float32"
-) -> ActivationSpec:
-    if not isinstance(x_shape, (tuple, list)):
-        raise TypeError(f"the shape of x must be a tuple; got {type(x_shape).__name__}")
-    size = math.prod(integer("each size of x", cells, least=0) for cells in x_shape)
-    return ActivationSpec(name, size, dtype, negative_slope)
-
-
-def _global(mode: str, x_shape: Any, **options: Any) -> Pool2dSpec:
-    return Pool2dSpec.of_adaptive(mode, x_shape, 1, **options)
-
-
-def _lp(x_shape: Any, norm_type: float, pool_size: Any, **options: Any) -> Pool2dSpec:
-    return Pool2dSpec.of("lp", x_shape, pool_size, norm=norm_type, **options)
-
-
-# Public function → the operation of its rows, and the spec of its arguments as shapes.
-_SPEC_OF: dict[str, tuple[str, Callable[..., Spec]]] = {
-    "conv2d": ("conv2d", Conv2dSpec.of),
-    "conv_transpose2d": ("conv2d_input_grad", Conv2dSpec.of_transpose),
-    "max_pool2d": ("pool2d", partial(Pool2dSpec.of, "max")),
-    "avg_pool2d": ("pool2d", partial(Pool2dSpec.of, "avg")),
-    "sum_pool2d": ("pool2d", partial(Pool2dSpec.of, "sum")),
-    "lp_pool2d": ("pool2d", _lp),
-    "adaptive_max_pool2d": ("pool2d", partial(Pool2dSpec.of_adaptive, "max")),
-    "adaptive_avg_pool2d": ("pool2d", partial(Pool2dSpec.of_adaptive, "avg")),
-    "global_max_pool2d": ("pool2d", partial(_global, "max")),
-    "global_avg_pool2d": ("pool2d", partial(_global, "avg")),
-    "global_sum_pool2d": ("pool2d", partial(_global, "sum")),
-    "max_unpool2d": ("max_unpool2d", UnpoolSpec.of),
-    **{
-        name: ("activation", partial(_activation, name))
-        for name in ACTIVATIONS
-        if name not in ("silu", "hardswish")  # these two have no function of their own
-    },
-}
-
-
 def explain(
-    operation: str, *shapes: Any, algorithm: str = "auto", backend: str = "auto", **options: Any
+    operation: str, *shapes: Any, algorithm: str = "auto", backend: str = "auto",
+    measure: bool = False, **options: Any,
 ) -> Explanation:
     """Which kernel a call would run, why not the others, and the predicted cost.
 
@@ -177,6 +144,9 @@ def explain(
         shape of x), ``x_shape`` for activations.
     algorithm, backend : str
         As in the call itself.
+    measure : bool
+        Also run the candidates on random data, some tenths of a second each, and show what
+        they took beside the prediction. The choice stays as it is; :func:`tune` changes it.
     **options
         The call's other keyword arguments (stride, padding, layout, precision, …), and
         ``dtype``, "float32" unless stated; for convolutions ``bias=True`` means there is one.
@@ -185,8 +155,8 @@ def explain(
     -------
     Explanation
         Printable; ``chosen``, ``algorithm``, ``backend``, ``rejected`` (name → reason),
-        ``flops``, ``bytes`` (of x, w and out), ``seconds`` (predicted), ``threads``,
-        ``copies``.
+        ``flops``, ``bytes`` (of x, w and out), ``seconds`` (predicted), ``measured`` (None if
+        it was not), ``tuned``, ``threads``, ``copies``.
 
     Raises
     ------
@@ -197,23 +167,12 @@ def explain(
     --------
     >>> print(fastconv.explain("conv2d", (1, 64, 56, 56), (64, 64, 3, 3), padding=1))
     """
-    op, spec_of = _SPEC_OF[one_of("operation", operation, tuple(_SPEC_OF))]
-    if "layout" in options:
-        one_of("layout", options["layout"], LAYOUTS)
-    if "precision" in options:
-        options["precision"] = config.precision_for(options["precision"])
-    elif op in ("conv2d", "conv2d_input_grad"):
-        options["precision"] = config.precision_for("default")
-    if "dtype" in options:
-        options["dtype"] = _dtype(operation, options["dtype"])
-    if "bias" in options:
-        options["bias"] = options["bias"] is not None and options["bias"] is not False
-    spec = spec_of(*shapes, **options)
-    return explain_spec(op, spec, *asked_for(op, algorithm, backend), config.get_num_threads())
-
-
-def _dtype(operation: str, dtype: Any) -> str:
-    """The name of a dtype that the operation accepts."""
-    exact = operation in ("relu", "relu6", "max_unpool2d") or "max_pool" in operation
-    name = dtype if isinstance(dtype, str) else np.dtype(dtype).name
-    return one_of("dtype", name, (*FLOATS, *INTEGERS) if exact else FLOATS)
+    op, spec = described(operation, *shapes, **options)
+    algorithm, backend = asked_for(op, algorithm, backend)
+    threads = config.get_num_threads()
+    times = None
+    if boolean("measure", measure) and spec.flops:  # an empty batch runs no kernel
+        choice = choose(op, spec, algorithm, backend, threads)
+        rows = trial.promising(op, spec, algorithm, backend)
+        times = trial.measure(op, spec, rows, choice.threads, MEASURE_SECONDS)
+    return explain_spec(op, spec, algorithm, backend, threads, times=times)

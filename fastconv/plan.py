@@ -141,7 +141,7 @@ class Conv2dPlan:
             )
         spec, choice, _ = self._last
         return explain_spec(
-            "conv2d", spec, self._algorithm, self._backend, choice.threads, packed=True
+            "conv2d", spec, self._algorithm, self._backend, choice.allowed, packed=True
         )
 
     def __repr__(self) -> str:

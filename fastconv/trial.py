@@ -1,66 +1,178 @@
-"""One row on random data of a spec, ready to be timed: what tune() and calibration measure."""
+"""Rows on random data of a spec, timed in turns: what tune(), explain() and calibration measure."""
 
 from __future__ import annotations
 
+import gc
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from time import perf_counter, sleep
 from typing import Any
 
 import numpy as np
 
 from . import arrays
 from .arrays import Array
-from .dispatch import Choice
+from .choices import Timing
+from .dispatch import Choice, predicted, verdicts
 from .ops import _run
 from .registry import Kernel
 from .spec import ActivationSpec, Conv2dSpec, Pool2dSpec, Spec, UnpoolSpec, dtype_of, in_layout
 
+Call = Callable[[], object]
+
+HOPELESS = 30.0
+"""A row that is predicted to take so many times longer than the best is not tried."""
+ROUNDS = 3
+SLOW = 6.0
+"""A row whose first calls take so many times the best row's is not called again."""
+SAMPLE_SECONDS = 200e-6
+"""Shorter calls are repeated until one sample takes this long: the clock's own cost vanishes."""
+SETTLE_SECONDS = 0.03
+"""The rest before a turn on several threads: idle workers go on spinning for a while, on the
+core that the next row needs."""
+
+
+def promising(op: str, spec: Spec, algorithm: str = "auto", backend: str = "auto") -> list[Kernel]:
+    """The rows worth measuring, the likely best first: not those far behind by prediction."""
+    cost = {
+        v.row: predicted(v.row, spec)
+        for v in verdicts(op, spec, algorithm, backend) if v.reason is None
+    }
+    least = min(cost.values(), default=0.0)
+    return sorted((row for row in cost if cost[row] <= HOPELESS * least), key=lambda r: cost[r])
+
+
+def measure(
+    op: str, spec: Spec, rows: Iterable[Kernel], threads: int, seconds: float,
+    advance: Callable[[], object] = lambda: None,
+) -> dict[str, Timing]:
+    """The least times of each row in several turns, about ``seconds`` for each; the likely best
+    rows should come first. ``advance`` is called once for each row."""
+    given = _given(op, spec)
+    found: dict[str, Timing] = {}
+    sides: dict[str, _Side] = {}
+    best = math.inf
+    with _no_collector():
+        for row in rows:
+            try:
+                side = _Side(_trial(given, spec, row, threads))
+            except MemoryError:  # this row needs more than there is; the others may not
+                advance()
+                continue
+            best = min(best, side.best)
+            if side.best < SLOW * best:
+                sides[row.name] = side
+            else:
+                found[row.name] = side.timing(threads, 0.0)
+                advance()
+        for turn in range(ROUNDS):
+            for side in sides.values():
+                if threads > 1:
+                    sleep(SETTLE_SECONDS)
+                side.turn(seconds / ROUNDS)
+                if turn == ROUNDS - 1:
+                    advance()
+        for name, side in sides.items():
+            found[name] = side.timing(threads, seconds / ROUNDS)
+    return found
+
+
+class _Side:
+    """One row in the contest."""
+
+    def __init__(self, parts: tuple[Call, Call | None]) -> None:
+        self._run, self._pack = parts
+        _sample([self._run])  # may compile
+        self.best = _sample([self._run])
+        self._batch = [self._run] * max(1, math.ceil(SAMPLE_SECONDS / self.best))
+
+    def turn(self, seconds: float) -> None:
+        """A call that fills the caches and wakes the threads, then samples."""
+        self._run()
+        self.best = min(self.best, _least(self._batch, seconds))
+
+    def timing(self, threads: int, seconds: float) -> Timing:
+        """All that was measured, and packing, which is measured now."""
+        if self._pack is None:
+            return Timing(self.best, 0.0, threads)
+        self._pack()
+        return Timing(self.best, _least([self._pack], seconds), threads)
+
+
+def _least(calls: Sequence[Call], seconds: float) -> float:
+    stop = perf_counter() + seconds
+    best = math.inf
+    while True:
+        best = min(best, _sample(calls))
+        if perf_counter() >= stop:
+            return best
+
+
+def _sample(calls: Sequence[Call]) -> float:
+    start = perf_counter()
+    for call in calls:
+        call()
+    return (perf_counter() - start) / len(calls)
+
+
+@contextmanager
+def _no_collector() -> Iterator[None]:
+    """A garbage collection inside one row's turn would be charged to it."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+# ---------------------------------------------------------------- data
+
 
 @dataclass(frozen=True, slots=True)
-class Trial:
-    """The two parts of a call; results land in memory that has been touched before."""
+class _Given:
+    """What all rows compute from and write to: pages that have been touched before."""
 
-    run: Callable[[], object]
-    pack: Callable[[], object] | None
-    """None where there are no weights."""
+    x: Array
+    out: Array
+    w: Array | None = None
+    bias: Array | None = None
+    indices: Array | None = None
 
 
-def trial(op: str, spec: Spec, row: Kernel, threads: int) -> Trial:
-    """A call of ``row`` on random numbers, its weights packed once."""
-    choice = Choice(row, row.sees(spec), threads)
+def _given(op: str, spec: Spec) -> _Given:
     rng = np.random.default_rng(1)
-    if isinstance(spec, Conv2dSpec):
-        return _convolution(op, spec, choice, rng)
-    seen: Any = choice.spec
     if isinstance(spec, ActivationSpec):
-        x = _random(rng, (spec.size,), seen.dtype)
-        return Trial(partial(choice.module.run, seen, x, np.zeros_like(x), threads), None)
-    assert isinstance(spec, (Pool2dSpec, UnpoolSpec))
-    x = arrays.logical(_random(rng, in_layout(spec.x_shape, spec.layout), seen.dtype), spec.layout)
-    out = arrays.logical(
-        np.zeros(in_layout(spec.out_shape, spec.layout), x.dtype), spec.layout
-    )
+        x = _random(rng, (spec.size,), spec.kernel_spec.dtype)
+        return _Given(x, np.zeros_like(x))
+    if isinstance(spec, Conv2dSpec):
+        source, result = spec.x_shape, spec.out_shape
+        if op == "conv2d_input_grad":
+            source, result = result, source
+        w = _random(rng, spec.w_shape, spec.dtype)
+        w /= np.asarray(math.sqrt(w[0].size), w.dtype)  # results around 1
+        return _Given(
+            _random(rng, in_layout(source, spec.layout), spec.dtype),
+            np.zeros(in_layout(result, spec.layout), w.dtype), w,
+            _random(rng, (result[1],), spec.dtype) if spec.bias else None,
+        )
+    dtype = spec.kernel_spec.dtype
+    x = _random(rng, in_layout(spec.x_shape, spec.layout), dtype)
+    out = np.zeros(in_layout(spec.out_shape, spec.layout), x.dtype)
+    indices = None
     if isinstance(spec, UnpoolSpec):
-        indices = _places(rng, spec)
-        return Trial(partial(choice.module.run, seen, x, indices, out, threads), None)
-    where = np.zeros_like(out, np.int64) if spec.return_indices else None
-    return Trial(partial(choice.module.run, seen, x, out, where, threads), None)
-
-
-def _convolution(op: str, spec: Conv2dSpec, choice: Choice, rng: np.random.Generator) -> Trial:
-    source, result = spec.x_shape, spec.out_shape
-    if op == "conv2d_input_grad":
-        source, result = result, source
-    x = _random(rng, in_layout(source, spec.layout), spec.dtype)
-    w = _random(rng, spec.w_shape, spec.dtype)
-    w /= math.sqrt(w[0].size)  # results around 1, however many layers of such a call
-    bias = _random(rng, (result[1],), spec.dtype) if spec.bias else None
-    out = np.zeros(in_layout(result, spec.layout), dtype_of(spec.dtype))
-    packed = _run.pack(choice, w)
-    return Trial(
-        partial(_run.convolve, choice, spec, x, packed, bias, out), partial(_run.pack, choice, w)
+        # As max pooling gives them: every one in its own window, near enough.
+        places = np.linspace(0, spec.OH * spec.OW - 1, spec.IH * spec.IW).astype(np.int64)
+        indices = arrays.logical(np.zeros_like(x, np.int64), spec.layout)
+        indices[...] = places.reshape(spec.IH, spec.IW)
+    elif spec.return_indices:
+        indices = arrays.logical(np.zeros_like(out, np.int64), spec.layout)
+    return _Given(
+        arrays.logical(x, spec.layout), arrays.logical(out, spec.layout), indices=indices
     )
 
 
@@ -72,11 +184,18 @@ def _random(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> Arr
     return rng.standard_normal(shape, np.float32).astype(kind, copy=False)
 
 
-def _places(rng: np.random.Generator, spec: UnpoolSpec) -> Array:
-    """Indices as max pooling gives them: every one in its own window, near enough."""
-    first = np.linspace(0, spec.OH * spec.OW - 1, spec.IH * spec.IW).astype(np.int64)
-    shape = spec.N, spec.C, spec.IH, spec.IW
-    places = np.broadcast_to(first.reshape(spec.IH, spec.IW), shape)
-    if spec.layout == "NCHW":
-        return np.ascontiguousarray(places)
-    return np.ascontiguousarray(places.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+def _trial(
+    given: _Given, spec: Spec, row: Kernel, threads: int
+) -> tuple[Call, Call | None]:
+    """A call of ``row`` on packed weights, and one that packs them, if there are any."""
+    choice = Choice(row, row.sees(spec), threads)
+    run: Any = choice.module.run
+    if isinstance(spec, Conv2dSpec):
+        assert given.w is not None
+        pack = partial(_run.pack, choice, given.w)
+        return partial(_run.convolve, choice, spec, given.x, pack(), given.bias, given.out), pack
+    if isinstance(spec, ActivationSpec):
+        return partial(run, choice.spec, given.x, given.out, threads), None
+    if isinstance(spec, Pool2dSpec):
+        return partial(run, choice.spec, given.x, given.out, given.indices, threads), None
+    return partial(run, choice.spec, given.x, given.indices, given.out, threads), None

@@ -9,6 +9,7 @@ import textwrap
 from subprocess import PIPE, CompletedProcess, Popen, TimeoutExpired
 
 OWN = ("FASTCONV_", "OMP_NUM_THREADS")
+KEPT = "FASTCONV_CACHE_DIR"
 
 
 def python(
@@ -18,7 +19,7 @@ def python(
 
     ``-P`` keeps the current folder out of the path: the installed package is what is tested.
     """
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith(OWN)}
+    inherited = {k: v for k, v in os.environ.items() if k == KEPT or not k.startswith(OWN)}
     command = [sys.executable, "-P", "-c", textwrap.dedent(code), *arguments]
     with Popen(command, stdout=PIPE, stderr=PIPE, text=True, env={**inherited, **environment},
                start_new_session=True) as process:

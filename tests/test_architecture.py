@@ -20,8 +20,9 @@ PACKAGE = Path(fc.__file__).parent
 CSRC = Path(__file__).parent.parent / "csrc"
 
 LEVELS = (
-    ("errors",), ("spec",), ("config", "memory", "registry"), ("heuristics", "arrays"),
-    ("dispatch",), ("explanation", "environment", "warm"), ("ops",), ("plan", "trial"), ("tuner",),
+    ("errors",), ("spec",), ("config", "memory", "registry"),
+    ("heuristics", "choices", "arrays"), ("dispatch", "shapes"), ("environment", "warm"), ("ops",),
+    ("trial",), ("explanation",), ("plan",), ("tuner",),
     ("compat",), ("demo",), ("commands",), ("cli",), ("__init__",), ("__main__",),
 )
 """From the ground up: a module imports from lower levels, and from its own package."""
@@ -35,6 +36,7 @@ ONLY_IN = {
     "scipy": ("backends/numpy", "compat"), "torch": ("compat",), "ml_dtypes": (),
     "matplotlib": ("report",), "rich": ("commands", "report"), "typer": ("commands", "report"),
     "skimage": (), "PIL": (), "cupy": ("compat",), "dask": ("compat",), "onnx": ("compat",),
+    "platformdirs": (),
 }
 """Where a heavy package may be imported at the top of a module."""
 
@@ -159,7 +161,7 @@ PUBLIC = {
     "sigmoid", "tanh", "max_pool2d", "avg_pool2d", "sum_pool2d", "lp_pool2d",
     "adaptive_max_pool2d", "adaptive_avg_pool2d", "global_max_pool2d", "global_avg_pool2d",
     "global_sum_pool2d", "max_unpool2d", "plan_conv2d", "Conv2dPlan", "explain", "backends",
-    "show_config", "options", "set_num_threads", "get_num_threads", "warmup",
+    "show_config", "options", "set_num_threads", "get_num_threads", "tune", "warmup",
     "BackendUnavailableError",
 }
 FUNCTIONS = sorted(n for n in PUBLIC if inspect.isfunction(getattr(fc, n, None)))

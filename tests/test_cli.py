@@ -249,3 +249,38 @@ main()
         f'fastconv: {missing} is not installed; pip install "fastconv[report]"'
     )
     assert not Path("demo.png").exists()
+
+
+# ---------------------------------------------------------------- tune
+
+
+def test_tune_measures_and_keeps(tmp_path, monkeypatch):
+    monkeypatch.setenv("FASTCONV_CACHE_DIR", str(tmp_path / "kept"))
+    result = run("tune", "1x4x9x9", "6x4x3x3", "--padding", "same", "--seconds", "0.001")
+    assert result.exit_code == 0, result.output
+    for part in ("conv2d.direct@", "measured", "chosen: the fastest when tuned"):
+        assert part in result.output
+    assert len(list((tmp_path / "kept").glob("*/*.json"))) == 1
+
+
+def test_tune_says_where_it_cannot_keep(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("FASTCONV_CACHE_DIR", str(tmp_path / "file"))
+    result = run("tune", "1x4x7x9", "6x4x3x3", "--seconds", "0.001")
+    assert result.exit_code == 0, result.output
+    assert "not kept: " in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("1x4x9", "6x4x3x3"), "4 axes"), (("1x4x9x9", "6x3x3x3"), "channels"),
+        (("photo.png", "6x4x3x3"), "x_shape must be sizes such as"),
+        (("1x4x9x9", "6x4x3x3", "--padding", "some"), "unknown padding"),
+        (("1x4x9x9", "6x4x3x3", "--dtype", "int8"), "unknown dtype"),
+    ],
+)
+def test_tune_refuses(arguments, message):
+    result = run("tune", *arguments)
+    assert result.exit_code == 2
+    assert message in result.output

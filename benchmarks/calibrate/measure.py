@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import fastconv
-from fastconv import heuristics, registry
-from fastconv.registry import Kernel
-from fastconv.spec import ActivationSpec, Conv2dSpec, Pool2dSpec, Spec
-from fastconv.trial import Trial, trial
+from fastconv import trial
+from fastconv.spec import ActivationSpec, Conv2dSpec, Pool2dSpec
 
-from ..timing import SETTLE_SECONDS, alternate
 from .shapes import Call
-
-ROUNDS = 3
-HOPELESS = 40.0
-"""A row that is predicted to be so many times slower than the best is not tried …"""
-SLOW = 6.0
-"""… and one that a first call shows to be so much slower is not called again."""
 
 _SPECS: dict[str, type] = {
     "conv2d": Conv2dSpec, "conv2d_input_grad": Conv2dSpec, "pool2d": Pool2dSpec,
@@ -79,55 +68,18 @@ def write(path: Path, measured: Iterable[Measured]) -> None:
     part.replace(path)
 
 
-def serving(op: str, spec: Spec) -> Iterator[Kernel]:
-    """The rows that can do ``spec`` here. The reference is left out: its rate decides nothing."""
-    for row in registry.rows(op):
-        absent = row.backend == "reference" or fastconv.backends()[row.backend] is not None
-        if not absent and row.why_not(spec.kernel_spec) is None:
-            yield row
-
-
 def complete(measured: Measured, seconds: float, two: bool) -> bool:
     """Measure the rows that have no times yet, ``seconds`` each; whether there were any."""
-    op, spec = measured.op, measured.spec
-    predicted = {row: heuristics.seconds(row, spec.kernel_spec) for row in serving(op, spec)}
-    least = min(predicted.values())
-    rows = sorted(
-        (r for r, s in predicted.items() if s < HOPELESS * least), key=lambda r: predicted[r]
-    )
-    rows = [row for row in rows if row.name not in measured.times]
-    best = min((t.run for t in measured.times.values()), default=float("inf"))
-    trials: dict[Kernel, Trial] = {}
-    for row in rows:
-        made = trial(op, spec, row, 1)
-        once = min(_once(made), _once(made))  # the first may compile
-        best = min(best, once)
-        if once < SLOW * best:
-            trials[row] = made
-        else:
-            measured.times[row.name] = Times(once, pack=_packing(made, 0.0))
-    found = alternate(
-        {row.name: [t.run] for row, t in trials.items()}, rounds=ROUNDS, seconds=seconds
-    )
-    both: dict[str, float] = {}
-    if two:
-        pairs = {row.name: [trial(op, spec, row, 2).run] for row in trials}
-        both = alternate(pairs, rounds=2, seconds=seconds, settle=SETTLE_SECONDS)
-    for row, made in trials.items():
-        measured.times[row.name] = Times(
-            found[row.name], both.get(row.name), _packing(made, seconds / 4)
-        )
+    op, spec, times = measured.op, measured.spec, measured.times
+    if isinstance(spec, Conv2dSpec):  # rows that only precision="fast" admits have prices too
+        spec = replace(spec, precision="fast")
+    rows = [
+        row for row in trial.promising(op, spec)
+        if row.backend != "reference" and row.name not in times
+    ]
+    alone = trial.measure(op, spec, rows, 1, seconds)
+    shared = trial.measure(op, spec, rows, 2, seconds) if two else {}
+    for name, found in alone.items():
+        both = shared[name].run if name in shared else None
+        times[name] = Times(found.run, both, found.pack)
     return bool(rows)
-
-
-def _once(made: Trial) -> float:
-    start = time.perf_counter()
-    made.run()
-    return time.perf_counter() - start
-
-
-def _packing(made: Trial, seconds: float) -> float:
-    """The least time of packing in several."""
-    if made.pack is None:
-        return 0.0
-    return alternate({"pack": [made.pack]}, rounds=1, seconds=seconds)["pack"]
