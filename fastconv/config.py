@@ -99,6 +99,24 @@ class options:
         _scoped.set(_scoped.get().outer or _Options())
 
 
+_environ = os.environ
+# Reading os.environ encodes the name and decodes the value, each time anew.
+_encoded: dict[object, object] | None = getattr(os.environ, "_data", None)
+_BACKEND, _DEBUG = map(os.environ.encodekey, ("FASTCONV_BACKEND", "FASTCONV_DEBUG"))
+
+
+def settings() -> tuple[object, ...] | None:
+    """All that the choice of a kernel depends on beside the call, to compare with another
+    time's; None while every call has something to say or where reading it would take long."""
+    if os.environ is not _environ or _encoded is None or _encoded.get(_DEBUG):
+        return None
+    scoped = _scoped.get()
+    return (
+        scoped.backend, scoped.algorithm, scoped.precision, scoped.threads, _threads,
+        _encoded.get(_BACKEND),
+    )
+
+
 def backend_for(argument: object, valid: Sequence[str]) -> str:
     """The backend that a call asks for, ``"auto"`` if nobody names one."""
     names = ("auto", *valid)

@@ -8,6 +8,7 @@ from .. import arrays
 from ..arrays import Array
 from ..dispatch import Choice, select
 from ..spec import ActivationSpec, Conv2dSpec, Pool2dSpec, UnpoolSpec
+from . import _again
 
 
 def convolve(choice: Choice, spec: Conv2dSpec, x: Array, packed: Any, bias: Array | None,
@@ -34,7 +35,9 @@ def pack(choice: Choice, w: Array) -> Any:
     return choice.module.pack(choice.spec, w, choice.threads)
 
 
-def pool(spec: Pool2dSpec, x: Array, backend: str, out: object) -> Array | tuple[Array, Array]:
+def pool(
+    spec: Pool2dSpec, x: Array, backend: str, out: object, asked: _again.Asked
+) -> Array | tuple[Array, Array]:
     """Choose and run a pooling kernel."""
     choice = select("pool2d", spec, backend=backend)
     result = arrays.result(out, spec.out_shape, spec.dtype, spec.layout, x=x)
@@ -49,6 +52,7 @@ def pool(spec: Pool2dSpec, x: Array, backend: str, out: object) -> Array | tuple
         where = None if indices is None else arrays.logical(indices, spec.layout)
         choice.module.run(choice.spec, x, target, where, choice.threads)
         arrays.land(target, final)
+        _again.remember(asked, choice, spec, spec.out_shape, pooling=True)
     return result if indices is None else (result, indices)
 
 
@@ -68,7 +72,9 @@ def unpool(spec: UnpoolSpec, x: Array, indices: Array, backend: str, out: object
     return result
 
 
-def activate(spec: ActivationSpec, x: Array, backend: str, out: object) -> Array:
+def activate(
+    spec: ActivationSpec, x: Array, backend: str, out: object, asked: _again.Asked
+) -> Array:
     """Choose and run an element-wise kernel; ``out`` may be ``x`` itself."""
     choice = select("activation", spec, backend=backend)
     if out is None:
@@ -81,4 +87,5 @@ def activate(spec: ActivationSpec, x: Array, backend: str, out: object) -> Array
         target = arrays.landing(result, choice.row, choice.spec.dtype)
         choice.module.run(choice.spec, x, target, choice.threads)
         arrays.land(target, result)
+        _again.remember(asked, choice, spec, None)
     return result

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from .. import arrays
+from .. import arrays, config
 from ..arrays import FLOATS, Array
 from ..registry import INTEGERS
 from ..spec import LEAKY_SLOPE, ActivationSpec
-from . import _run
+from . import _again, _run
+
+_ANY = (*FLOATS, *INTEGERS)
 
 
 def relu(x: Array, *, out: Array | None = None, backend: str = "auto") -> Array:
@@ -33,7 +35,7 @@ def relu(x: Array, *, out: Array | None = None, backend: str = "auto") -> Array:
     ----------
     Nair and Hinton, "Rectified linear units improve restricted Boltzmann machines", 2010.
     """
-    return _activation("relu", x, out, backend, (*FLOATS, *INTEGERS))
+    return _activation("relu", x, out, backend, _ANY)
 
 
 def relu6(x: Array, *, out: Array | None = None, backend: str = "auto") -> Array:
@@ -53,7 +55,7 @@ def relu6(x: Array, *, out: Array | None = None, backend: str = "auto") -> Array
     TypeError, ValueError
         As :func:`relu`.
     """
-    return _activation("relu6", x, out, backend, (*FLOATS, *INTEGERS))
+    return _activation("relu6", x, out, backend, _ANY)
 
 
 def leaky_relu(
@@ -85,7 +87,8 @@ def leaky_relu(
     """
     if isinstance(negative_slope, (bool, str)) or not hasattr(negative_slope, "__float__"):
         raise TypeError(f"negative_slope must be a number; got {type(negative_slope).__name__}")
-    return _activation("leaky_relu", x, out, backend, FLOATS, float(negative_slope))
+    slope = float(negative_slope) + 0.0  # -0.0 is 0.0: they are equal in every cache
+    return _activation("leaky_relu", x, out, backend, FLOATS, slope)
 
 
 def sigmoid(x: Array, *, out: Array | None = None, backend: str = "auto") -> Array:
@@ -136,6 +139,10 @@ def _activation(
     name: str, x: Array, out: object, backend: str, accepted: tuple[str, ...],
     slope: float = LEAKY_SLOPE,
 ) -> Array:
+    asked = name, config.settings(), (x,), (slope, backend)
+    result: Array | None = _again.repeat(asked, out)
+    if result is not None:
+        return result
     x = arrays.array("x", x)
     spec = ActivationSpec(name, x.size, arrays.dtype_name(accepted, x=x), slope)
-    return _run.activate(spec, x, backend, out)
+    return _run.activate(spec, x, backend, out, asked)

@@ -6,11 +6,11 @@ from typing import Literal, overload
 
 import numpy as np
 
-from .. import arrays
+from .. import arrays, config
 from ..arrays import FLOATS, Array
 from ..registry import INTEGERS
 from ..spec import IntPair, PaddingLike, Pool2dSpec, UnpoolSpec
-from . import _run
+from . import _again, _run
 
 _ORDERED = (*FLOATS, *INTEGERS)
 
@@ -76,13 +76,19 @@ def max_pool2d(
     TypeError, ValueError, BackendUnavailableError
         As :func:`conv2d`.
     """
+    asked = "max_pool2d", config.settings(), (x,), (
+        pool_size, stride, padding, dilation, ceil_mode, return_indices, layout, backend,
+    )
+    result: Array | None = _again.repeat(asked, out)
+    if result is not None:
+        return result
     x = arrays.array("x", x)
     spec = Pool2dSpec.of(
         "max", x.shape, pool_size, stride=stride, padding=padding, dilation=dilation,
         ceil_mode=ceil_mode, return_indices=return_indices,
         dtype=arrays.dtype_name(_ORDERED, x=x), layout=layout,
     )
-    return _run.pool(spec, x, backend, out)
+    return _run.pool(spec, x, backend, out, asked)
 
 
 def avg_pool2d(
@@ -115,13 +121,20 @@ def avg_pool2d(
     TypeError, ValueError, BackendUnavailableError
         As :func:`max_pool2d`.
     """
+    asked = "avg_pool2d", config.settings(), (x,), (
+        pool_size, stride, padding, ceil_mode, count_include_pad, divisor_override, layout,
+        backend,
+    )
+    result: Array | None = _again.repeat(asked, out)
+    if result is not None:
+        return result
     x = arrays.array("x", x)
     spec = Pool2dSpec.of(
         "avg", x.shape, pool_size, stride=stride, padding=padding, ceil_mode=ceil_mode,
         count_include_pad=count_include_pad, divisor_override=divisor_override,
         dtype=arrays.dtype_name(FLOATS, x=x), layout=layout,
     )
-    return _single(spec, x, backend, out)
+    return _single(spec, x, backend, out, asked)
 
 
 def sum_pool2d(
@@ -147,12 +160,18 @@ def sum_pool2d(
     TypeError, ValueError, BackendUnavailableError
         As :func:`max_pool2d`.
     """
+    asked = "sum_pool2d", config.settings(), (x,), (
+        pool_size, stride, padding, ceil_mode, layout, backend,
+    )
+    result: Array | None = _again.repeat(asked, out)
+    if result is not None:
+        return result
     x = arrays.array("x", x)
     spec = Pool2dSpec.of(
         "sum", x.shape, pool_size, stride=stride, padding=padding, ceil_mode=ceil_mode,
         dtype=arrays.dtype_name(FLOATS, x=x), layout=layout,
     )
-    return _single(spec, x, backend, out)
+    return _single(spec, x, backend, out, asked)
 
 
 def lp_pool2d(
@@ -182,12 +201,18 @@ def lp_pool2d(
     TypeError, ValueError, BackendUnavailableError
         As :func:`max_pool2d`; a norm that is not a positive number.
     """
+    asked = "lp_pool2d", config.settings(), (x,), (
+        norm_type, pool_size, stride, padding, dilation, ceil_mode, layout, backend,
+    )
+    result: Array | None = _again.repeat(asked, out)
+    if result is not None:
+        return result
     x = arrays.array("x", x)
     spec = Pool2dSpec.of(
         "lp", x.shape, pool_size, stride=stride, padding=padding, dilation=dilation,
         ceil_mode=ceil_mode, norm=norm_type, dtype=arrays.dtype_name(FLOATS, x=x), layout=layout,
     )
-    return _single(spec, x, backend, out)
+    return _single(spec, x, backend, out, asked)
 
 
 @overload
@@ -235,12 +260,18 @@ def adaptive_max_pool2d(
     TypeError, ValueError, BackendUnavailableError
         As :func:`max_pool2d`.
     """
+    asked = "adaptive_max_pool2d", config.settings(), (x,), (
+        output_size, return_indices, layout, backend,
+    )
+    result: Array | None = _again.repeat(asked, out)
+    if result is not None:
+        return result
     x = arrays.array("x", x)
     spec = Pool2dSpec.of_adaptive(
         "max", x.shape, output_size, return_indices=return_indices,
         dtype=arrays.dtype_name(_ORDERED, x=x), layout=layout,
     )
-    return _run.pool(spec, x, backend, out)
+    return _run.pool(spec, x, backend, out, asked)
 
 
 def adaptive_avg_pool2d(
@@ -396,14 +427,20 @@ def _adaptive(
     mode: str, x: Array, output_size: IntPair, accepted: tuple[str, ...], layout: str,
     backend: str, out: object,
 ) -> Array:
+    asked = f"adaptive {mode}", config.settings(), (x,), (output_size, layout, backend)
+    result: Array | None = _again.repeat(asked, out)
+    if result is not None:
+        return result
     x = arrays.array("x", x)
     spec = Pool2dSpec.of_adaptive(
         mode, x.shape, output_size, dtype=arrays.dtype_name(accepted, x=x), layout=layout
     )
-    return _single(spec, x, backend, out)
+    return _single(spec, x, backend, out, asked)
 
 
-def _single(spec: Pool2dSpec, x: Array, backend: str, out: object) -> Array:
-    pooled = _run.pool(spec, x, backend, out)
+def _single(
+    spec: Pool2dSpec, x: Array, backend: str, out: object, asked: _again.Asked
+) -> Array:
+    pooled = _run.pool(spec, x, backend, out, asked)
     assert isinstance(pooled, np.ndarray)
     return pooled
