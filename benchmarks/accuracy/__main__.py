@@ -134,10 +134,12 @@ def _bounds(lines: Sequence[Line], dtype: str) -> Table:
 
 def _growth_tables(lines: Sequence[Line], dtype: str) -> Iterator[Table]:
     for kind in KINDS:
+        part = [line for line in lines if line["layer"] == kind and line["data"] == "normal"]
+        if not part:
+            continue
         table = _table(f"{dtype}, {kind}: rms (largest) error by channels")
         for channels in CHANNELS:
             table.add_column(str(channels), justify="right")
-        part = [line for line in lines if line["layer"] == kind and line["data"] == "normal"]
         for row in _names(part):
             found = {line["channels"]: line for line in part if line["row"] == row}
             table.add_row(row, *(_cell(found.get(n), "largest") for n in CHANNELS))
@@ -145,18 +147,20 @@ def _growth_tables(lines: Sequence[Line], dtype: str) -> Iterator[Table]:
 
 
 def _scaling_tables(lines: Sequence[Line], dtype: str) -> Iterator[Table]:
+    names = [how.__name__ for how in SCALINGS]
     for kind in SCALED:
-        table = _table(
-            f"{dtype}, {kind}, {SCALED_CHANNELS} channels, badly scaled: rms (worst cell, to the "
-            "size of its own terms) error"
-        )
-        names = [how.__name__ for how in SCALINGS]
-        for name in names:
-            table.add_column(name.replace("_", " "), justify="right")
         part = [
             line for line in lines
             if line["layer"] == kind and line["channels"] == SCALED_CHANNELS
         ]
+        if not part:
+            continue
+        table = _table(
+            f"{dtype}, {kind}, {SCALED_CHANNELS} channels, badly scaled: rms (worst cell, to the "
+            "size of its own terms) error"
+        )
+        for name in names:
+            table.add_column(name.replace("_", " "), justify="right")
         for row in _names(part):
             found = {line["data"]: line for line in part if line["row"] == row}
             table.add_row(row, *(_cell(found.get(name), "local") for name in names))
