@@ -48,6 +48,7 @@ def by_goal(report: dict[str, Any], backend: str) -> Figure:
             values = list(verdict.values[n].values())
             axis.plot(values, [y] * len(values), "o", color=INK, markersize=2.5, alpha=0.8)
     for line, verdict in enumerate(verdicts):
+        assert verdict.goal.least is not None
         axis.plot(
             [verdict.goal.least] * 2, [line - 0.45, line + 0.45], linewidth=2.5,
             color=MET if verdict.met else MISSED,

@@ -77,7 +77,7 @@ def _prepare(backend: str, mode: Mode, algorithm: str, case: Case) -> Runner:
     inputs = [_in_layout(x, mode.layout) for x in case.inputs]
     to_nchw = partial(_to_nchw, layout=mode.layout)
     work = case.work
-    if work.layer is None:
+    if work.layer is None or case.w is None:
         calls = [_without_weights(work, x, backend, mode) for x in inputs]
         return Runner(calls, to_nchw)
     options: dict[str, Any] = {
@@ -104,6 +104,7 @@ def _without_weights(work: Work, x: Array, backend: str, mode: Mode) -> Call:
 
 def _fused(work: Work, w: Any, options: dict[str, Any], x: Array) -> Call:
     assert work.pool is not None
+    assert work.pool.size is not None
     return partial(
         fastconv.conv2d_pool2d, x, w, **options, activation="relu" if work.relu else None,
         pool=work.pool.mode, pool_size=work.pool.size, pool_stride=work.pool.stride,
