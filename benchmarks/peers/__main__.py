@@ -14,7 +14,7 @@ from rich.progress import Progress
 import fastconv
 
 from .. import goals, machine
-from . import arguments, copying, ort, ours, ov, pictures, processes, pytorch
+from . import arguments, copying, large_filters, ort, ours, ov, pictures, processes, pytorch
 from .measure import OTHERS_LIMIT, Outcome, measure
 from .side import FASTCONV, Side
 from .table import tables
@@ -28,7 +28,7 @@ PEERS: dict[str, tuple[Side, ...]] = {
     "scipy": pictures.SCIPY,
     "copy": copying.SIDES,
 }
-WIDTH = 200
+WIDTH = 400
 """Columns when the output is a file: the tables are never folded."""
 
 
@@ -78,12 +78,26 @@ def _measure_all(args: argparse.Namespace, sides: list[Side], console: Console) 
                     measure(work, sides, threads, rounds=args.repeat, seconds=args.seconds)
                 )
                 progress.advance(task)
-        if args.processes:
-            progress.update(task, description="imports and memory")
-            progress.refresh()
-            outcomes.append(processes.import_time())
-            outcomes += [peak for backend in args.backends for peak in processes.peaks(backend)]
+        progress.update(task, description="large filters, imports, memory")
+        progress.refresh()
+        outcomes += _others(args)
         return outcomes
+
+
+def _others(args: argparse.Namespace) -> list[Outcome]:
+    """What is no network, no picture and no pooling."""
+    outcomes = []
+    if large_filters.LABEL in args.others:
+        outcomes += [
+            large_filters.measure(
+                case, args.backends, threads, rounds=args.repeat, seconds=args.seconds
+            )
+            for case in large_filters.CASES for threads in args.threads
+        ]
+    if "processes" in args.others:
+        outcomes.append(processes.import_time())
+        outcomes += [peak for backend in args.backends for peak in processes.peaks(backend)]
+    return outcomes
 
 
 def _print(
@@ -93,7 +107,7 @@ def _print(
         for threads in args.threads:
             part = [outcome for outcome in outcomes if outcome.threads == threads]
             title = f"{threads} thread{'s' if threads > 1 else ''}, algorithm {args.algorithm}"
-            for table in tables(part, sides, title):
+            for table in tables(part, [*sides, large_filters.COLUMN], title):
                 console.print(table)
     for outcome in outcomes:
         for name, reason in outcome.failed.items():
@@ -115,7 +129,8 @@ def _report(
     args: argparse.Namespace, sides: list[Side], missing: dict[str, str],
     outcomes: list[Outcome], load: float | None, busy: str | None,
 ) -> dict[str, Any]:
-    flags = {key: value for key, value in vars(args).items() if key not in ("json", "works")}
+    derived = "json", "works", "others"
+    flags = {key: value for key, value in vars(args).items() if key not in derived}
     flags["modes"] = [mode.name for mode in args.modes]
     return {
         "machine": machine.describe(),

@@ -12,9 +12,12 @@ from fastconv.registry import BACKENDS
 from .. import random_layers
 from ..layers import read
 from ..works import WORKS, Work, of_layer
-from .ours import Mode
+from .large_filters import LABEL
+from .ours import AUTO, Mode
 
 MODES = "plan,functional,strict,nhwc"
+OTHERS = {LABEL, "processes"}
+"""Classes that are measured in ways of their own."""
 
 
 def parse(argv: Sequence[str] | None, peers: Iterable[str]) -> argparse.Namespace:
@@ -27,8 +30,9 @@ def parse(argv: Sequence[str] | None, peers: Iterable[str]) -> argparse.Namespac
     parser.add_argument("--layers", metavar="GLOB[,GLOB]|FILE.json",
                         help="what to time, by name; or the layers of a file")
     parser.add_argument("--class", dest="labels", type=_listed, metavar="LABEL[,LABEL]",
-                        help="what to time, by class: layers, 3x3, 5x5, first, grouped, picture, "
-                        "pooling, fused, calls, processes … (the labels of goals.json)")
+                        help="what to time, by class (the labels of goals.json): layers, 3x3, "
+                        "5x5, first, grouped, picture, pooling, fused, calls, large filters, "
+                        "processes …")
     parser.add_argument("--random", type=int, metavar="N",
                         help="N plausible layers of odd sizes instead of the known ones")
     parser.add_argument("--seed", type=int, default=1, help="which random layers")
@@ -37,8 +41,8 @@ def parse(argv: Sequence[str] | None, peers: Iterable[str]) -> argparse.Namespac
     parser.add_argument("--modes", type=_modes, default=MODES, metavar="MODE[,MODE]",
                         help="how fastconv is called: words of plan, functional, nhwc, strict, "
                         "fast, joined by +")
-    parser.add_argument("--backends", type=_some_of("backend", BACKENDS), default="cython",
-                        help="backends of fastconv")
+    parser.add_argument("--backends", type=_some_of("backend", (AUTO, *BACKENDS)),
+                        default=AUTO, help="backends of fastconv; auto is what a user gets")
     parser.add_argument("--algorithm", default="auto", help="fastconv's algorithm")
     parser.add_argument("--peers", type=_some_of("peer", peers), default=",".join(peers),
                         help="whom to time")
@@ -53,7 +57,7 @@ def parse(argv: Sequence[str] | None, peers: Iterable[str]) -> argparse.Namespac
         args.works = _works(args)
     except (ValueError, OSError) as problem:
         parser.error(str(problem))
-    args.processes = _wants_processes(args)
+    args.others = _others(args)
     return args
 
 
@@ -65,7 +69,7 @@ def _works(args: argparse.Namespace) -> list[Work]:
     else:
         works = _matching(args.layers or "*")
     if args.labels is not None:
-        known = {label for work in WORKS for label in work.labels} | {"processes"}
+        known = {label for work in WORKS for label in work.labels} | OTHERS
         if unknown := set(args.labels) - known:
             raise ValueError(
                 f"unknown class {', '.join(unknown)}; there are {', '.join(sorted(known))}"
@@ -83,11 +87,11 @@ def _matching(patterns: str) -> list[Work]:
     return [work for work in WORKS if any(fnmatchcase(work.name, glob) for glob in globs)]
 
 
-def _wants_processes(args: argparse.Namespace) -> bool:
-    """Imports and peaks of memory belong to a full run, and to who asks for them."""
+def _others(args: argparse.Namespace) -> set[str]:
+    """What is not among the works belongs to a full run, and to who asks for it."""
     if args.labels is not None:
-        return "processes" in args.labels
-    return args.random is None and args.layers is None
+        return OTHERS & set(args.labels)
+    return OTHERS if args.random is None and args.layers is None else set()
 
 
 def _listed(text: str) -> list[str]:

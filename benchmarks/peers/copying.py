@@ -8,7 +8,7 @@ from math import prod
 import numpy as np
 
 from ..works import Work
-from .side import MEMORY, Case, Runner, Side, needs
+from .side import BARE, Case, Runner, Side, needs
 
 
 def _why_not(work: Work) -> str | None:
@@ -28,4 +28,4 @@ def _prepare(case: Case) -> Runner:
     return Runner([partial(np.copyto, target, source) for source in sources], None)
 
 
-SIDES = (Side("copy", "copy", MEMORY, needs("numpy"), _why_not, _prepare),)
+SIDES = (Side("copy", "copy", BARE, needs("numpy"), _why_not, _prepare),)

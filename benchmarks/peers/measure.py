@@ -15,6 +15,7 @@ from .. import judge
 from ..machine import Others
 from ..timing import SETTLE_SECONDS, alternate
 from ..works import Work
+from .ours import AUTO
 from .side import Case, Runner, Side
 
 OTHERS_LIMIT = 0.05
@@ -49,7 +50,7 @@ class Outcome:
     @property
     def failed_ourselves(self) -> bool:
         """One of fastconv's own sides failed."""
-        return any(name.partition("/")[0] in BACKENDS for name in self.failed)
+        return any(name.partition("/")[0] in (AUTO, *BACKENDS) for name in self.failed)
 
     @property
     def doubtful(self) -> bool:

@@ -15,6 +15,9 @@ from ..timing import Call
 from ..works import Work
 from .side import FASTCONV, Case, Runner, Side
 
+AUTO = "auto"
+"""The backend that fastconv chooses itself: what a user gets."""
+
 WORDS: dict[str, dict[str, Any]] = {
     "plan": {"packed": True},
     "functional": {"packed": False},
@@ -61,15 +64,19 @@ def sides(backends: list[str], modes: list[Mode], algorithm: str) -> list[Side]:
     """The first mode of the first backend is the one that picture libraries are held against."""
     return [
         Side(
-            f"{backend}/{mode.name}", f"{backend}\n{mode.name}", FASTCONV,
+            f"{backend}/{mode.name}", f"{_title(backend)}\n{mode.name}", FASTCONV,
             partial(_absent, backend), mode.why_not, partial(_prepare, backend, mode, algorithm),
         )
         for backend in backends for mode in modes
     ]
 
 
+def _title(backend: str) -> str:
+    return "fastconv" if backend == AUTO else backend
+
+
 def _absent(backend: str) -> str | None:
-    return fastconv.backends()[backend]
+    return None if backend == AUTO else fastconv.backends()[backend]
 
 
 def _prepare(backend: str, mode: Mode, algorithm: str, case: Case) -> Runner:
@@ -88,7 +95,7 @@ def _prepare(backend: str, mode: Mode, algorithm: str, case: Case) -> Runner:
         fuse = partial(_fused, work, case.w, options)
         return Runner([fuse(x) for x in inputs], to_nchw)
     plan = fastconv.plan_conv2d(case.w, x_shape=inputs[0].shape, **options)
-    kernel = f"conv2d.{plan.algorithm}@{plan.backend}"
+    kernel = f"{plan.algorithm}@{plan.backend}"
     if mode.packed:
         return Runner([partial(plan, x) for x in inputs], to_nchw, kernel)
     return Runner(

@@ -12,7 +12,8 @@ from ..layers import Array
 from ..timing import Call
 from ..works import Work
 
-FASTCONV, NETWORK, PICTURE, MEMORY = "fastconv", "network", "picture", "memory"
+FASTCONV, NETWORK, PICTURE, BARE = "fastconv", "network", "picture", "bare"
+"""Families; "bare" is no library: a copy, or transforms that any solution needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +38,18 @@ class Runner:
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class Column:
     """One column of the table. ``family`` says which ratio it takes part in."""
 
     name: str
     title: str
     family: str
+
+
+@dataclass(frozen=True, slots=True)
+class Side(Column):
+    """A column that is prepared and timed for one piece of work after the other."""
+
     absent: Callable[[], str | None]
     why_not: Callable[[Work], str | None]
     prepare: Callable[[Case], Runner]

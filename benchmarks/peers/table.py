@@ -8,12 +8,12 @@ from rich.table import Table
 
 from .measure import Outcome
 from .ratios import geometric_mean, ratio
-from .side import FASTCONV, NETWORK, PICTURE, Side
+from .side import FASTCONV, NETWORK, PICTURE, Column
 
 NOTHING = "–"
 
 
-def tables(outcomes: Sequence[Outcome], sides: Sequence[Side], title: str) -> Iterator[Table]:
+def tables(outcomes: Sequence[Outcome], sides: Sequence[Column], title: str) -> Iterator[Table]:
     """Every section with the sides that were timed in it; then what picture libraries timed."""
     pictures = {side.name for side in sides if side.family == PICTURE}
     for section in dict.fromkeys(outcome.section for outcome in outcomes):
@@ -26,7 +26,7 @@ def tables(outcomes: Sequence[Outcome], sides: Sequence[Side], title: str) -> It
 
 
 def _table(
-    outcomes: Sequence[Outcome], candidates: Sequence[Side], title: str
+    outcomes: Sequence[Outcome], candidates: Sequence[Column], title: str
 ) -> Iterator[Table]:
     """One table, or none if nothing was timed."""
     sides = [
@@ -41,15 +41,22 @@ def _table(
     for side in sides:
         table.add_column(f"ms\n{side.title}", justify="right", no_wrap=True)
     comparisons = list(_comparisons(sides))
+    first = next((side for side in sides if side.family == FASTCONV), sides[0])
     for head, _, _ in comparisons:
         table.add_column(head, justify="right")
+    if any(first.name in outcome.kernel for outcome in outcomes):
+        table.add_column(f"kernel\n{first.title}", no_wrap=True)
     columns: list[list[float | None]] = [[] for _ in comparisons]
     for outcome in outcomes:
         values = [ratio(outcome.milliseconds, peers, ours) for _, peers, ours in comparisons]
         for column, value in zip(columns, values, strict=True):
             column.append(value)
         times = [_time(outcome, side.name) for side in sides]
-        table.add_row(outcome.work, f"{outcome.gflop:.3f}", *times, *map(_ratio, values))
+        kernel = outcome.kernel.get(first.name, "")
+        table.add_row(
+            outcome.work, f"{outcome.gflop:.3f}", *times, *map(_ratio, values),
+            *[kernel] * bool(kernel),
+        )
     if len(outcomes) > 1:  # a mean of one line would only repeat it
         table.add_section()
         means = [_ratio(geometric_mean(column)) for column in columns]
@@ -57,7 +64,7 @@ def _table(
     yield table
 
 
-def _comparisons(sides: Sequence[Side]) -> Iterator[tuple[str, list[str], str]]:
+def _comparisons(sides: Sequence[Column]) -> Iterator[tuple[str, list[str], str]]:
     """(head, peers, ours): each own side against its rivals, the first against all others too."""
     ours = [side for side in sides if side.family == FASTCONV]
     network = [side.name for side in sides if side.family == NETWORK]
