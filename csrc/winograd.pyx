@@ -28,8 +28,11 @@ cnp.import_array()
 cdef enum:
     LINE = 64                  # bytes of a cache line
     BLOCK_BYTES = 1024 * 1024  # of the second cache for the values and products of a block
+    KEPT_BYTES = 1024 * 1024   # of transformed weights that stay there from block to block
+    CHUNK_BYTES = 640 * 1024   # of those that are transformed together
     FEWEST = 12                # tiles that make a panel of weights worth loading
     MOST_COLUMNS = 32          # tiles of a block side by side
+    LONGEST_CHUNK = 64         # channels, see winograd_tile.h
 
 
 cdef inline Py_ssize_t ceil_div(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
@@ -49,16 +52,18 @@ cdef struct Shape:
     Py_ssize_t points           # of a tile
     Py_ssize_t G, slabs         # slabs of all phases
     Py_ssize_t vectors, panels  # of output channels of a group
-    Py_ssize_t panel_bytes
+    Py_ssize_t chunks           # of all phases
+    Py_ssize_t chunk_bytes      # of transformed weights
+    Py_ssize_t taps_bytes, transformed_bytes  # of a panel
 
 
 cdef Shape shape_of(Py_ssize_t m, spec):
     cdef Shape s
     cdef Winograd* w = &s.winograd
     cdef Geometry* g = &w.geometry
-    cdef Py_ssize_t VL, phases, widest
+    cdef Py_ssize_t vector, phases, widest
     s.table = kernels(spec.dtype)
-    VL = s.table.width
+    vector = s.table.width * s.table.itemsize
     g.IC, g.IH, g.IW = spec.IC // spec.G, spec.IH, spec.IW
     g.OC, g.OH, g.OW = spec.OC // spec.G, spec.OH, spec.OW
     g.KH, g.KW, g.SH, g.SW = spec.KH, spec.KW, spec.SH, spec.SW
@@ -67,62 +72,102 @@ cdef Shape shape_of(Py_ssize_t m, spec):
     w.m, w.r = m, ceil_div(max(g.KH, g.KW), max(g.SH, g.SW))
     s.points = (w.m + w.r - 1) * (w.m + w.r - 1)
     phases = g.SH * g.SW
-    s.G, s.slabs = spec.G, phases * ceil_div(g.IC, VL)
-    s.vectors = ceil_div(g.OC, VL)
+    s.G, s.slabs = spec.G, phases * ceil_div(g.IC, s.table.width)
+    s.vectors = ceil_div(g.OC, s.table.width)
     s.panels = ceil_div(s.vectors, s.table.winograd.widest)
     widest = ceil_div(s.vectors, s.panels)
-    s.panel_bytes = s.points * (phases * g.IC * widest | 1) * VL * s.table.itemsize
+    w.chunk = LONGEST_CHUNK
+    while w.chunk > 16 and s.points * w.chunk * widest * vector > CHUNK_BYTES:
+        w.chunk //= 2
+    s.chunks = phases * ceil_div(g.IC, w.chunk)
+    s.chunk_bytes = s.points * (w.chunk * widest | 1) * vector
+    s.taps_bytes = phases * g.IC * w.r * w.r * widest * vector
+    s.transformed_bytes = s.chunks * s.chunk_bytes
+    w.transformed = s.G * s.panels * s.transformed_bytes <= KEPT_BYTES
     return s
 
 
 # ---------------------------------------------------------------- weights
 
 
-cdef class TransformedWeights:
+cdef class WinogradWeights:
+    """Panels of output channels, of the taps or of the transformed weights."""
+
     cdef char* panels
+    cdef object matrix  # G
 
     def __dealloc__(self):
         give(self.panels)
 
 
 def pack(Py_ssize_t m, spec, w, int threads):
-    """The transformed weights, panel after panel of output channels."""
+    """The weights in the order of their use, transformed where that pays."""
     cdef Shape s = shape_of(m, spec)
-    cdef cnp.ndarray array = w
-    cdef cnp.ndarray G = np.ascontiguousarray(transforms(m, s.winograd.r).G_mat)
-    cdef TransformedWeights packed = TransformedWeights.__new__(TransformedWeights)
+    cdef cnp.ndarray array = w, G = np.ascontiguousarray(transforms(m, s.winograd.r).G_mat)
+    cdef WinogradWeights packed = WinogradWeights.__new__(WinogradWeights)
     cdef const char* source = <const char*>cnp.PyArray_DATA(array)
-    cdef const double* matrix = <const double*>cnp.PyArray_DATA(G)
+    cdef char* taps
     cdef Py_ssize_t[4] strides
-    cdef Py_ssize_t i, count = s.G * s.vectors
-    packed.panels = take(s.G * s.panels * s.panel_bytes)
+    cdef Py_ssize_t i, vectors = s.G * s.vectors, chunks = s.G * s.panels * s.chunks
     for i in range(4):
         strides[i] = cnp.PyArray_STRIDE(array, i) // s.table.itemsize
-    threads = <int>min(team(threads), count)
+    threads = team(threads)
+    s.winograd.G = <const double*>cnp.PyArray_DATA(G)
+    packed.matrix = G
+    packed.panels = taps = take(s.G * s.panels * s.taps_bytes)
     with nogil:
         if threads == 1:
-            for i in range(count):
-                pack_vector(&s, i, matrix, source, strides, packed.panels)
+            for i in range(vectors):
+                pack_vector(&s, i, source, strides, taps)
         else:
-            for i in prange(count, num_threads=threads, schedule="static"):
-                pack_vector(&s, i, matrix, source, strides, packed.panels)
+            for i in prange(vectors, num_threads=threads, schedule="static"):
+                pack_vector(&s, i, source, strides, taps)
+    if s.winograd.transformed:
+        try:
+            packed.panels = take(s.G * s.panels * s.transformed_bytes)
+            with nogil:
+                if threads == 1:
+                    for i in range(chunks):
+                        transform_chunk(&s, i, taps, packed.panels)
+                else:
+                    for i in prange(chunks, num_threads=threads, schedule="static"):
+                        transform_chunk(&s, i, taps, packed.panels)
+        finally:
+            if packed.panels != taps:
+                give(taps)
     return packed
 
 
+cdef inline Py_ssize_t first_vector(const Shape* s, Py_ssize_t panel) noexcept nogil:
+    return s.vectors * panel // s.panels
+
+
 cdef void pack_vector(
-    const Shape* s, Py_ssize_t i, const double* G, const char* w, const Py_ssize_t* strides,
-    char* panels,
+    const Shape* s, Py_ssize_t i, const char* w, const Py_ssize_t* strides, char* panels,
 ) noexcept nogil:
     cdef Py_ssize_t VL = s.table.width, size = s.table.itemsize
     cdef Py_ssize_t group = i // s.vectors, vector = i % s.vectors
     cdef Py_ssize_t panel = ((vector + 1) * s.panels - 1) // s.vectors
-    cdef Py_ssize_t first = s.vectors * panel // s.panels
-    cdef Py_ssize_t last = s.vectors * (panel + 1) // s.panels
-    cdef Py_ssize_t OC = s.winograd.geometry.OC
+    cdef Py_ssize_t first = first_vector(s, panel), OC = s.winograd.geometry.OC
     s.table.winograd.pack(
-        &s.winograd, G, min(VL, OC - vector * VL), last - first,
+        &s.winograd, min(VL, OC - vector * VL), first_vector(s, panel + 1) - first,
         w + (group * OC + vector * VL) * strides[0] * size, strides,
-        panels + (group * s.panels + panel) * s.panel_bytes + (vector - first) * VL * size,
+        panels + (group * s.panels + panel) * s.taps_bytes + (vector - first) * VL * size,
+    )
+
+
+cdef void transform_chunk(
+    const Shape* s, Py_ssize_t i, const char* taps, char* panels,
+) noexcept nogil:
+    cdef Py_ssize_t chunk = i % s.chunks, panel = i // s.chunks
+    cdef Py_ssize_t vector = s.table.width * s.table.itemsize
+    cdef Py_ssize_t V = (
+        first_vector(s, panel % s.panels + 1) - first_vector(s, panel % s.panels)
+    )
+    s.table.winograd.weights(
+        &s.winograd, chunk, V, taps + panel * s.taps_bytes,
+        panels + panel * s.transformed_bytes
+        + chunk * s.points * (s.winograd.chunk * V | 1) * vector,
     )
 
 
@@ -171,6 +216,7 @@ cdef Cutting cut(Shape* s, Py_ssize_t N, int threads) noexcept:
     c.patch_bytes = in_lines((height + w.m + w.r - 1) * (width | 1) * vector)
     c.scratch_bytes = in_lines(
         (s.points * w.products_pitch + block_rows * block_cols * w.m * w.m) * vector
+        + (0 if w.transformed else s.chunk_bytes)
     )
     c.scratch_bytes = max(c.scratch_bytes, c.patch_bytes)
     return c
@@ -233,10 +279,12 @@ cdef void pixels_out(
     cdef const Geometry* g = &s.winograd.geometry
     cdef TileBlock b = block_at(&call.cutting, task % call.cutting.blocks)
     cdef Py_ssize_t group = task // call.cutting.blocks, size = s.table.itemsize
-    cdef Py_ssize_t first = s.vectors * panel // s.panels
+    cdef Py_ssize_t first = first_vector(s, panel)
     s.table.winograd.output(
-        &s.winograd, &b, first, s.vectors * (panel + 1) // s.panels - first, values,
-        call.weights + (group * s.panels + panel) * s.panel_bytes,
+        &s.winograd, &b, first, first_vector(s, panel + 1) - first, values,
+        call.weights + (group * s.panels + panel) * (
+            s.transformed_bytes if s.winograd.transformed else s.taps_bytes
+        ),
         call.bias + group * s.vectors * s.table.width * size,
         call.out + group * g.OC * g.out_c * size,
         call.scratch + thread * call.cutting.scratch_bytes,
@@ -264,7 +312,7 @@ cdef void panel_of_block(const Call* call, Py_ssize_t i, int thread) noexcept no
                thread)
 
 
-def run(Py_ssize_t m, spec, x, TransformedWeights packed not None, bias, out, int threads):
+def run(Py_ssize_t m, spec, x, WinogradWeights packed not None, bias, out, int threads):
     """Write the convolution of x into out."""
     cdef Call call
     cdef Shape* s = &call.shape
@@ -272,7 +320,7 @@ def run(Py_ssize_t m, spec, x, TransformedWeights packed not None, bias, out, in
     cdef Geometry* g = &w.geometry
     cdef Py_ssize_t tasks, i, slabs, panels, size, vector_bytes
     cdef char* memory
-    cdef cnp.ndarray xs = x, outs = out, biases
+    cdef cnp.ndarray xs = x, outs = out, matrix, biases
     call.shape = shape_of(m, spec)
     size = s.table.itemsize
     threads = team(threads)
@@ -287,6 +335,8 @@ def run(Py_ssize_t m, spec, x, TransformedWeights packed not None, bias, out, in
     w.activation, w.slope = kind_of(spec.activation), LEAKY_SLOPE
     call.x, call.out = <const char*>cnp.PyArray_DATA(xs), <char*>cnp.PyArray_DATA(outs)
     call.weights = packed.panels
+    matrix = packed.matrix
+    w.G = <const double*>cnp.PyArray_DATA(matrix)
     tasks, slabs, panels = s.G * call.cutting.blocks, s.slabs, s.panels
     memory = take(total_bytes(s, &call.cutting, threads))
     try:

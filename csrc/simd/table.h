@@ -48,12 +48,14 @@ typedef struct {
 /* Winograd's convolution, see winograd.h and winograd_stages.h. */
 typedef struct {
     int widest; /* vectors of a panel of weights */
-    void (*pack)(const Winograd *winograd, const double *G, ptrdiff_t channels, ptrdiff_t vectors,
+    void (*pack)(const Winograd *winograd, ptrdiff_t channels, ptrdiff_t vectors,
                  const void *weights, const ptrdiff_t *strides, void *panel);
+    void (*weights)(const Winograd *winograd, ptrdiff_t chunk, ptrdiff_t vectors,
+                    const void *taps, void *transformed);
     void (*input)(const Winograd *winograd, const TileBlock *block, ptrdiff_t slab, const void *x,
                   void *values, void *scratch);
     void (*output)(const Winograd *winograd, const TileBlock *block, ptrdiff_t first_vector,
-                   ptrdiff_t vectors, const void *values, const void *weights, const void *bias,
+                   ptrdiff_t vectors, const void *values, const void *panel, const void *bias,
                    void *out, void *scratch);
 } WinogradKernels;
 

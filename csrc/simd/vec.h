@@ -71,6 +71,53 @@ INLINE vec vkeep(vec v)
     return v;
 }
 
+/* ---------------------------------------------------------------- lanes of 16 bytes
+ *
+ * vshuffle(a, b, from)       element i is element from[i] of a, or from[i] − VL of b; constant
+ * vload_lanes(p, step)       lane k from p + k * step
+ * vstore_lanes(p, step, v)   lane k to p + k * step
+ */
+
+#ifdef __clang__
+INLINE vec vshuffle(vec a, vec b, ivec from)
+{
+    vec v;
+    for (int i = 0; i < VL; i++)
+        v[i] = from[i] < VL ? a[from[i]] : b[from[i] - VL];
+    return v;
+}
+#else
+#define vshuffle(a, b, from) __builtin_shuffle(a, b, from)
+#endif
+
+typedef real lane __attribute__((vector_size(16), aligned(REAL_BITS / 8), may_alias));
+
+INLINE vec vload_lanes(const real *p, ptrdiff_t step)
+{
+#if VEC_BYTES == 64
+    __m512 v = _mm512_castps128_ps512(_mm_loadu_ps((const float *)p));
+    v = _mm512_mask_broadcast_f32x4(v, 0x00f0, _mm_loadu_ps((const float *)(p + step)));
+    v = _mm512_mask_broadcast_f32x4(v, 0x0f00, _mm_loadu_ps((const float *)(p + 2 * step)));
+    return (vec)_mm512_mask_broadcast_f32x4(v, 0xf000, _mm_loadu_ps((const float *)(p + 3 * step)));
+#elif VEC_BYTES == 32
+    return (vec)_mm256_loadu2_m128((const float *)(p + step), (const float *)p);
+#else
+    (void)step;
+    return vload(p);
+#endif
+}
+
+INLINE void vstore_lanes(real *p, ptrdiff_t step, vec v)
+{
+    union {
+        vec whole;
+        lane lanes[VEC_BYTES / 16];
+    } u = {v};
+#pragma GCC unroll 4
+    for (int k = 0; k < VEC_BYTES / 16; k++)
+        *(lane *)(p + k * step) = u.lanes[k];
+}
+
 /* ---------------------------------------------------------------- selection and tails
  *
  * A `mask` has one truth value per element; masks combine with & and |.

@@ -5,6 +5,7 @@
 const WinogradKernels SYMBOL(winograd) = {
     .widest = WIDEST,
     .pack = winograd_pack,
+    .weights = winograd_weights,
     .input = winograd_input,
     .output = winograd_output,
 };

@@ -10,12 +10,16 @@
  * Channels come in slabs of one vector. Tiles are transformed, multiplied and transformed back in
  * blocks that stay in the cache:
  *
- *   values   [point][slab][tile][VL]         V = B^T d B
- *   weights  [point][phase][channel][width]  U = G g G^T, a panel for `width` output channels
- *   products [point][tile][width]            Σ over channels
+ *   values   [point][slab][tile][VL]          V = B^T d B
+ *   weights  [chunk][point][channel][width]   U = G g G^T, a panel for `width` output channels
+ *   products [point][tile][width]             the sums over the channels
  *
  * with α² points. Planes of points lie an odd number of vectors apart: a power of two would make
  * them push each other out of the first cache.
+ *
+ * U is (α / r)² times as large as g. Where all of it would not stay in the second cache, reading
+ * it again for each block takes longer than transforming g again: there the panels hold
+ * g, [phase][channel][tap][width], and a chunk of channels is transformed right before its use.
  */
 #ifndef FASTCONV_WINOGRAD_H
 #define FASTCONV_WINOGRAD_H
@@ -25,8 +29,11 @@
 #include "block.h"
 
 typedef struct {
-    Geometry geometry;        /* of one group */
+    Geometry geometry; /* of one group */
     ptrdiff_t m, r;
+    const double *G;
+    int transformed;   /* panels hold U, else g */
+    ptrdiff_t chunk;   /* channels */
     ptrdiff_t x_n, out_n;     /* between images */
     ptrdiff_t tile_pitch;     /* tiles between slabs of values */
     ptrdiff_t values_pitch;   /* between points, in vectors */

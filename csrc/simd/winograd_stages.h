@@ -35,6 +35,68 @@ INLINE ptrdiff_t patch_cols(const Winograd *w, const TileBlock *b)
     return b->cols * w->m + w->r - 1;
 }
 
+/* ---------------------------------------------------------------- turning
+ *
+ * VL channels lie `plane` apart, each with its pixels side by side; in vectors of channels, pixel
+ * after pixel. A vector holds lanes of 16 bytes: LANE pixels of LANE channels are turned within
+ * each, so that half of the shuffles of a whole transpose suffice, and any number of pixels from
+ * LANE on is done without remainders: the last ones are turned twice.
+ */
+
+enum { LANE = 16 / sizeof(real) };
+
+INLINE void turn_lanes(vec *v)
+{
+    ivec low, high;
+    for (int i = 0; i < VL; i++) {
+        const int base = i / LANE * LANE, k = i % LANE;
+        low[i] = base + k / 2 + k % 2 * VL;
+        high[i] = low[i] + LANE / 2;
+    }
+#if REAL_BITS == 64
+    const vec a = v[0], b = v[1];
+    v[0] = vshuffle(a, b, low);
+    v[1] = vshuffle(a, b, high);
+#else
+    const vec a = vshuffle(v[0], v[2], low), b = vshuffle(v[1], v[3], low);
+    const vec c = vshuffle(v[0], v[2], high), d = vshuffle(v[1], v[3], high);
+    v[0] = vshuffle(a, b, low);
+    v[1] = vshuffle(a, b, high);
+    v[2] = vshuffle(c, d, low);
+    v[3] = vshuffle(c, d, high);
+#endif
+}
+
+static void turn_in(ptrdiff_t n, const real *x, ptrdiff_t plane, real *dst)
+{
+    for (ptrdiff_t i = 0; i < n; i += LANE) {
+        const ptrdiff_t at = least(i, n - LANE);
+        vec v[LANE];
+#pragma GCC unroll 4
+        for (int k = 0; k < LANE; k++)
+            v[k] = vload_lanes(x + at + k * plane, LANE * plane);
+        turn_lanes(v);
+#pragma GCC unroll 4
+        for (int k = 0; k < LANE; k++)
+            vstore(dst + (at + k) * VL, v[k]);
+    }
+}
+
+static void turn_out(ptrdiff_t n, const real *pixels, real *out, ptrdiff_t plane)
+{
+    for (ptrdiff_t i = 0; i < n; i += LANE) {
+        const ptrdiff_t at = least(i, n - LANE);
+        vec v[LANE];
+#pragma GCC unroll 4
+        for (int k = 0; k < LANE; k++)
+            v[k] = vload(pixels + (at + k) * VL);
+        turn_lanes(v);
+#pragma GCC unroll 4
+        for (int k = 0; k < LANE; k++)
+            vstore_lanes(out + at + k * plane, LANE * plane, v[k]);
+    }
+}
+
 /* ---------------------------------------------------------------- input */
 
 /* One slab of one picture, padding written out: patch[row][col][VL], rows `pitch` vectors apart.
@@ -61,7 +123,9 @@ static void gather_patch(const Winograd *w, const TileBlock *b, Picture picture,
             zero_run(patch, cols * VL);
         zero_run(patch, span.low * VL);
         zero_run(patch + span.high * VL, (cols - span.high) * VL);
-        if (width)
+        if (width >= LANE && n == VL && step_w * g->x_w == 1)
+            turn_in(width, x + row * g->x_h + left + span.low, g->x_c, dst);
+        else if (width)
             move(width, n, x + row * g->x_h + (left + span.low * step_w) * g->x_w,
                  step_w * g->x_w, g->x_c, dst, VL, 1);
     }
@@ -126,6 +190,110 @@ static void winograd_input(const Winograd *w, const TileBlock *b, ptrdiff_t slab
     }
 }
 
+/* ---------------------------------------------------------------- weights */
+
+enum { PACKED_TOGETHER = 512 }; /* taps, on the stack */
+
+/* The taps g of one vector of output channels, in its place in a panel of V; w has any strides. */
+static void winograd_pack(const Winograd *w, ptrdiff_t channels, ptrdiff_t V, const void *weights,
+                          const ptrdiff_t *strides, void *panel)
+{
+    const Geometry *g = &w->geometry;
+    const ptrdiff_t r = w->r, taps = g->KH * g->KW, together = most(1, PACKED_TOGETHER / taps);
+    Geometry piece = *g;
+    real gathered[PACKED_TOGETHER * VL];
+    for (ptrdiff_t c = 0; c < g->IC; c += together) {
+        piece.IC = least(together, g->IC - c);
+        pack_panel(&piece, channels, VL, (const real *)weights + c * strides[1], strides,
+                   gathered);
+        for (ptrdiff_t phase = 0; phase < phases_of(g); phase++) {
+            real *dst = (real *)panel + (phase * g->IC + c) * r * r * V * VL;
+            for (ptrdiff_t ic = 0; ic < piece.IC; ic++)
+                for (ptrdiff_t k = 0; k < r * r; k++, dst += V * VL) {
+                    const ptrdiff_t kh = phase / g->SW + k / r * g->SH;
+                    const ptrdiff_t kw = phase % g->SW + k % r * g->SW;
+                    vec tap = {0};
+                    if (kh < g->KH && kw < g->KW)
+                        tap = vload(gathered + (ic * taps + kh * g->KW + kw) * VL);
+                    vstore(dst, tap);
+                }
+        }
+    }
+}
+
+INLINE ptrdiff_t chunks_of(const Winograd *w) { return ceil_div(w->geometry.IC, w->chunk); }
+
+/* Vectors between points of a chunk of U, for a panel of V. */
+INLINE ptrdiff_t chunk_pitch(const Winograd *w, ptrdiff_t V) { return w->chunk * V | 1; }
+
+INLINE ptrdiff_t points_of(const Winograd *w)
+{
+    return (w->m + w->r - 1) * (w->m + w->r - 1);
+}
+
+INLINE void transform_taps(const int alpha, const int r, const double *G_, ptrdiff_t channels,
+                           ptrdiff_t V, const real *taps, ptrdiff_t point, real *dst)
+{
+    real G[LARGEST_ALPHA * LARGEST_REACH];
+    for (int i = 0; i < alpha * r; i++)
+        G[i] = (real)G_[i];
+    for (ptrdiff_t c = 0; c < channels; c++, taps += r * r * V * VL)
+        for (ptrdiff_t v = 0; v < V; v++, dst += VL) {
+            vec half[LARGEST_ALPHA][LARGEST_REACH];
+#pragma GCC unroll 8
+            for (int j = 0; j < r; j++) {
+                vec column[LARGEST_REACH], u[LARGEST_ALPHA];
+#pragma GCC unroll 8
+                for (int i = 0; i < r; i++)
+                    column[i] = vload(taps + ((i * r + j) * V + v) * VL);
+                weight_points(alpha, r, G, column, u);
+#pragma GCC unroll 8
+                for (int i = 0; i < alpha; i++)
+                    half[i][j] = u[i];
+            }
+#pragma GCC unroll 8
+            for (int i = 0; i < alpha; i++) {
+                vec u[LARGEST_ALPHA];
+                weight_points(alpha, r, G, half[i], u);
+#pragma GCC unroll 8
+                for (int j = 0; j < alpha; j++)
+                    vstore(dst + (i * alpha + j) * point, u[j]);
+            }
+        }
+}
+
+/* Where the taps of chunk i, counted over all phases, begin in a panel of V. */
+INLINE const real *taps_of(const Winograd *w, ptrdiff_t i, ptrdiff_t V, const void *panel)
+{
+    const ptrdiff_t channel = i / chunks_of(w) * w->geometry.IC + i % chunks_of(w) * w->chunk;
+    return (const real *)panel + channel * w->r * w->r * V * VL;
+}
+
+/* That chunk from its taps to U. */
+static void winograd_weights(const Winograd *w, ptrdiff_t i, ptrdiff_t V, const void *panel,
+                             void *dst)
+{
+    const Geometry *g = &w->geometry;
+    const ptrdiff_t first = i % chunks_of(w) * w->chunk, n = least(w->chunk, g->IC - first);
+    const ptrdiff_t point = chunk_pitch(w, V) * VL;
+    const real *taps = taps_of(w, i, V, panel);
+    switch ((w->m + w->r - 1) * 10 + w->r) {
+#define CASE(alpha, r) \
+    case alpha * 10 + r: \
+        transform_taps(alpha, r, w->G, n, V, taps, point, dst); \
+        break
+        CASE(3, 2);
+        CASE(4, 3);
+        CASE(5, 2);
+        CASE(6, 3);
+        CASE(6, 5);
+        CASE(7, 4);
+        CASE(8, 3);
+        CASE(8, 5);
+#undef CASE
+    }
+}
+
 /* ---------------------------------------------------------------- products */
 
 /* Whether all weights of a phase are zero at a point: those of infinity hold the last tap, which
@@ -139,31 +307,27 @@ INLINE int vanishes(const Winograd *w, ptrdiff_t phase, ptrdiff_t point)
         || (last_col && phase % g->SW + (w->r - 1) * g->SW >= g->KW);
 }
 
-static void multiply_points(const Winograd *w, ptrdiff_t tiles, int V, const real *values,
-                            const real *weights, ptrdiff_t weights_pitch, real *products)
+/* Add a chunk's products to the sums of all points. The first chunk belongs to a whole phase, so
+ * that it starts them all. Meanwhile memory from `ahead` on is brought near. */
+static void multiply_chunk(const Winograd *w, ptrdiff_t i, ptrdiff_t tiles, ptrdiff_t V,
+                           const real *values, const real *weights, const real *ahead,
+                           real *products)
 {
     const Geometry *g = &w->geometry;
-    const ptrdiff_t alpha = w->m + w->r - 1, pieces = ceil_div(tiles, tallest(V));
-    const ptrdiff_t slab = w->tile_pitch * VL;
-    for (ptrdiff_t point = 0; point < alpha * alpha; point++) {
-        const real *u = weights;
-        int first = 1;
-        for (ptrdiff_t phase = 0; phase < phases_of(g); phase++) {
-            for (ptrdiff_t c = 0; c < g->IC; c += CHUNK) {
-                const ptrdiff_t channels = least(CHUNK, g->IC - c);
-                const real *v = values + (phase * slabs_of(g) + c / VL) * slab;
-                for (ptrdiff_t i = 0; i < pieces && !vanishes(w, phase, point); i++) {
-                    const ptrdiff_t t = first_of(i, pieces, tiles);
-                    const ptrdiff_t M = first_of(i + 1, pieces, tiles) - t;
-                    winograd_tiles[V][M](channels, v + t * VL, slab, u, 16384 / sizeof(real), first,
-                                         products + t * V * VL);
-                }
-                first = first && vanishes(w, phase, point);
-                u += channels * V * VL;
-            }
+    const ptrdiff_t phase = i / chunks_of(w), first = i % chunks_of(w) * w->chunk;
+    const ptrdiff_t channels = least(w->chunk, g->IC - first), slab = w->tile_pitch * VL;
+    const ptrdiff_t pieces = ceil_div(tiles, tallest((int)V));
+    values += (phase * slabs_of(g) + first / VL) * slab;
+    for (ptrdiff_t point = 0; point < points_of(w); point++) {
+        for (ptrdiff_t piece = 0; piece < pieces && !vanishes(w, phase, point); piece++) {
+            const ptrdiff_t t = first_of(piece, pieces, tiles);
+            const ptrdiff_t M = first_of(piece + 1, pieces, tiles) - t;
+            winograd_tiles[V][M](channels, values + t * VL, slab, weights, ahead, i == 0,
+                                 products + t * V * VL);
+            ahead += channels * (64 / (ptrdiff_t)sizeof(real));
         }
         values += w->values_pitch * VL;
-        weights += weights_pitch * VL;
+        weights += chunk_pitch(w, V) * VL;
         products += w->products_pitch * VL;
     }
 }
@@ -219,19 +383,20 @@ static void store_pixels(const Winograd *w, ptrdiff_t channels, real *pixels, pt
     activate_dense(w->activation, vsplat((real)w->slope), pixels, pixels, rows * cols * VL);
     if (out_h == cols * out_w)
         cols *= rows, rows = 1;
-    for (ptrdiff_t r = 0; r < rows; r++)
-        move(cols, channels, pixels + r * cols * VL, VL, 1, out + r * out_h, out_w, g->out_c);
+    for (ptrdiff_t r = 0; r < rows; r++, out += out_h, pixels += cols * VL)
+        if (cols >= LANE && channels == VL && out_w == 1)
+            turn_out(cols, pixels, out, g->out_c);
+        else
+            move(cols, channels, pixels, VL, 1, out, out_w, g->out_c);
 }
 
-static void winograd_output(const Winograd *w, const TileBlock *b, ptrdiff_t first_vector,
-                            ptrdiff_t vectors, const void *values, const void *weights,
-                            const void *bias, void *out_, void *scratch)
+/* The products of one panel to pixels. */
+static void pixels_of_products(const Winograd *w, const TileBlock *b, ptrdiff_t first_vector,
+                               ptrdiff_t V, const real *products, const void *bias, void *out_,
+                               real *pixels)
 {
     const Geometry *g = &w->geometry;
-    const int alpha = (int)(w->m + w->r - 1), V = (int)vectors;
-    const ptrdiff_t tiles = b->pictures * b->rows * b->cols;
-    real *products = scratch, *pixels = products + alpha * alpha * w->products_pitch * VL;
-    multiply_points(w, tiles, V, values, weights, phases_of(g) * g->IC * V | 1, products);
+    const int alpha = (int)(w->m + w->r - 1);
     for (ptrdiff_t v = 0; v < V; v++) {
         const ptrdiff_t channel = (first_vector + v) * VL;
         const vec biases = vload((const real *)bias + channel);
@@ -268,78 +433,25 @@ static void winograd_output(const Winograd *w, const TileBlock *b, ptrdiff_t fir
     }
 }
 
-/* ---------------------------------------------------------------- weights */
-
-
-/* U = G g G^T for one input channel and one vector of output channels; `taps` holds g. */
-INLINE void transform_taps(const int r, ptrdiff_t alpha, const real *G, const vec *taps, real *dst,
-                           ptrdiff_t point)
+/* One panel of V vectors of output channels, from the values of a block to its pixels. */
+static void winograd_output(const Winograd *w, const TileBlock *b, ptrdiff_t first_vector,
+                            ptrdiff_t V, const void *values, const void *panel, const void *bias,
+                            void *out, void *scratch)
 {
-    for (ptrdiff_t i = 0; i < alpha; i++) {
-        vec row[LARGEST_REACH];
-#pragma GCC unroll 8
-        for (int k = 0; k < r; k++) {
-            row[k] = vsplat(G[i * r]) * taps[k];
-#pragma GCC unroll 8
-            for (int l = 1; l < r; l++)
-                row[k] = vfma(vsplat(G[i * r + l]), taps[l * r + k], row[k]);
+    const ptrdiff_t tiles = b->pictures * b->rows * b->cols;
+    const ptrdiff_t step = points_of(w) * chunk_pitch(w, V) * VL;
+    real *products = scratch, *pixels = products + points_of(w) * w->products_pitch * VL;
+    real *weights = pixels + b->rows * b->cols * w->m * w->m * VL;
+    for (ptrdiff_t i = 0; i < phases_of(&w->geometry) * chunks_of(w); i++) {
+        const real *u = (const real *)panel + i * step, *next = u + step;
+        if (!w->transformed) {
+            winograd_weights(w, i, V, panel, weights);
+            u = weights;
+            next = taps_of(w, i + 1, V, panel);
         }
-        for (ptrdiff_t j = 0; j < alpha; j++, dst += point) {
-            vec u = vsplat(G[j * r]) * row[0];
-#pragma GCC unroll 8
-            for (int k = 1; k < r; k++)
-                u = vfma(vsplat(G[j * r + k]), row[k], u);
-            vstore(dst, u);
-        }
+        multiply_chunk(w, i, tiles, V, values, u, next, products);
     }
-}
-
-/* One vector of output channels of one panel of `vectors`; `weights` is the first of them. */
-static void winograd_pack(const Winograd *w, const double *G_, ptrdiff_t channels,
-                          ptrdiff_t vectors, const void *weights_, const ptrdiff_t *strides,
-                          void *panel)
-{
-    const Geometry *g = &w->geometry;
-    const ptrdiff_t r = w->r, alpha = w->m + r - 1, taps = g->KH * g->KW;
-    const ptrdiff_t point = (phases_of(g) * g->IC * vectors | 1) * VL;
-    const ptrdiff_t together = most(1, 1024 / taps);
-    Geometry piece = *g;
-    real G[LARGEST_ALPHA * LARGEST_REACH];
-    real gathered[1024 * VL];
-    for (ptrdiff_t i = 0; i < alpha * r; i++)
-        G[i] = (real)G_[i];
-    for (ptrdiff_t c = 0; c < g->IC; c += together) {
-        piece.IC = least(together, g->IC - c);
-        pack_panel(&piece, channels, VL, (const real *)weights_ + c * strides[1], strides,
-                   gathered);
-        for (ptrdiff_t phase = 0; phase < phases_of(g); phase++) {
-            for (ptrdiff_t ic = 0; ic < piece.IC; ic++) {
-                vec one[LARGEST_REACH * LARGEST_REACH];
-                for (ptrdiff_t k = 0; k < r * r; k++) {
-                    const ptrdiff_t kh = phase / g->SW + k / r * g->SH;
-                    const ptrdiff_t kw = phase % g->SW + k % r * g->SW;
-                    one[k] = (vec){0};
-                    if (kh < g->KH && kw < g->KW)
-                        one[k] = vload(gathered + (ic * taps + kh * g->KW + kw) * VL);
-                }
-                real *dst = (real *)panel + (phase * g->IC + c + ic) * vectors * VL;
-                switch (r) {
-                case 2:
-                    transform_taps(2, alpha, G, one, dst, point);
-                    break;
-                case 3:
-                    transform_taps(3, alpha, G, one, dst, point);
-                    break;
-                case 4:
-                    transform_taps(4, alpha, G, one, dst, point);
-                    break;
-                case 5:
-                    transform_taps(5, alpha, G, one, dst, point);
-                    break;
-                }
-            }
-        }
-    }
+    pixels_of_products(w, b, first_vector, V, products, bias, out, pixels);
 }
 
 #endif

@@ -11,7 +11,6 @@
 #include "gemm_tile.h"
 
 enum {
-    CHUNK = 64, /* channels */
 #if VEC_BYTES == 64 || defined(__aarch64__)
     WIDEST = 4, /* vectors of a panel of weights */
 #else
@@ -19,12 +18,13 @@ enum {
 #endif
 };
 
-/* Values of tile t and channel c at values[c / VL * slab + t * VL + c % VL]. */
+/* Values of tile t and channel c at values[c / VL * slab + t * VL + c % VL]. A cache line from
+ * `ahead` on is asked for with each channel. */
 typedef void (*WinogradTile)(ptrdiff_t channels, const real *values, ptrdiff_t slab,
-                             const real *weights, ptrdiff_t ahead, int first, real *sums);
+                             const real *weights, const real *ahead, int first, real *sums);
 
 INLINE void winograd_tile(const int M, const int V, ptrdiff_t channels, const real *values,
-                          ptrdiff_t slab, const real *weights, ptrdiff_t ahead, int first,
+                          ptrdiff_t slab, const real *weights, const real *ahead, int first,
                           real *sums)
 {
     vec acc[LARGEST_M][WIDEST];
@@ -36,13 +36,12 @@ INLINE void winograd_tile(const int M, const int V, ptrdiff_t channels, const re
     for (ptrdiff_t c = 0; c < channels; c += VL, values += slab) {
         const ptrdiff_t n = channels - c < VL ? channels - c : VL;
         const real *end = values + n;
-        for (const real *a = values; a < end; a++, weights += V * VL) {
+        for (const real *a = values; a < end; a++, weights += V * VL, ahead += 64 / sizeof(real)) {
+            __builtin_prefetch(ahead, 0, 2);
             vec b[WIDEST];
 #pragma GCC unroll 4
-            for (int v = 0; v < V; v++) {
+            for (int v = 0; v < V; v++)
                 b[v] = vkeep(vload(weights + v * VL));
-                __builtin_prefetch(weights + ahead + v * VL);
-            }
 #pragma GCC unroll 12
             for (int m = 0; m < M; m++) {
                 const vec value = vsplat(a[m * VL]);
@@ -63,7 +62,8 @@ INLINE void winograd_tile(const int M, const int V, ptrdiff_t channels, const re
 
 #define DEFINE_WINOGRAD_TILE(M, V) \
     static void winograd_##M##x##V(ptrdiff_t channels, const real *values, ptrdiff_t slab, \
-                                   const real *weights, ptrdiff_t ahead, int first, real *sums) \
+                                   const real *weights, const real *ahead, int first, \
+                                   real *sums) \
     { \
         if (M <= tallest(V) && V <= WIDEST) \
             winograd_tile(M, V, channels, values, slab, weights, ahead, first, sums); \

@@ -1,8 +1,8 @@
-/* The one-dimensional transforms B^T and A^T, on vectors of channels.
+/* The one-dimensional transforms B^T, A^T and G, on vectors of channels.
  *
  * The points of α are 0, pairs ±p, one without a partner where α is odd, and infinity:
- * fastconv/backends/winograd.py says why, and makes the same matrices and G. Rows of ±p differ in
- * the sign of their odd coefficients: E ± p·O.
+ * fastconv/backends/winograd.py says why, and makes the same matrices, of which G comes from
+ * there. Rows of ±p differ in the sign of their odd coefficients: E ± p·O.
  */
 #ifndef FASTCONV_WINOGRAD_TRANSFORMS_H
 #define FASTCONV_WINOGRAD_TRANSFORMS_H
@@ -117,6 +117,28 @@ INLINE void from_points(const int alpha, const int m, const vec *v, vec *y)
         for (int k = 0; k < pairs + alpha % 2; k++)
             powers[k] *= points[k];
     }
+}
+
+/* u = G g. Where α is even the rows of ±p have the same divisor. */
+INLINE void weight_points(const int alpha, const int r, const real *G, const vec *g, vec *u)
+{
+    const int paired = alpha % 2 == 0, last = alpha - 1;
+    u[0] = vsplat(G[0]) * g[0];
+#pragma GCC unroll 8
+    for (int p = 1; p < last; p += 1 + paired) {
+        const real *row = G + p * r;
+        vec even = vsplat(row[0]) * g[0], odd = vsplat(row[1]) * g[1];
+#pragma GCC unroll 8
+        for (int k = 2; k < r; k++)
+            if (k % 2)
+                odd = vfma(vsplat(row[k]), g[k], odd);
+            else
+                even = vfma(vsplat(row[k]), g[k], even);
+        u[p] = even + odd;
+        if (paired)
+            u[p + 1] = even - odd;
+    }
+    u[last] = g[r - 1];
 }
 
 #endif

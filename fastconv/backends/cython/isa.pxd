@@ -70,6 +70,9 @@ cdef extern from "simd/winograd.h":
     ctypedef struct Winograd:
         Geometry geometry
         Py_ssize_t m, r
+        const double* G
+        bint transformed
+        Py_ssize_t chunk
         Py_ssize_t x_n, out_n
         Py_ssize_t tile_pitch, values_pitch, products_pitch
         int activation
@@ -91,13 +94,14 @@ cdef extern from "simd/table.h":
         Pool planes, channels
     ctypedef struct WinogradKernels:
         int widest
-        void (*pack)(const Winograd* winograd, const double* G, Py_ssize_t channels,
-                     Py_ssize_t vectors, const void* weights, const Py_ssize_t* strides,
-                     void* panel) noexcept nogil
+        void (*pack)(const Winograd* winograd, Py_ssize_t channels, Py_ssize_t vectors,
+                     const void* weights, const Py_ssize_t* strides, void* panel) noexcept nogil
+        void (*weights)(const Winograd* winograd, Py_ssize_t chunk, Py_ssize_t vectors,
+                        const void* taps, void* transformed) noexcept nogil
         void (*input)(const Winograd* winograd, const TileBlock* block, Py_ssize_t slab,
                       const void* x, void* values, void* scratch) noexcept nogil
         void (*output)(const Winograd* winograd, const TileBlock* block, Py_ssize_t first_vector,
-                       Py_ssize_t vectors, const void* values, const void* weights,
+                       Py_ssize_t vectors, const void* values, const void* panel,
                        const void* bias, void* out, void* scratch) noexcept nogil
     ctypedef struct PlanarKernels:
         int together
