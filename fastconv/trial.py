@@ -22,6 +22,7 @@ from .registry import Kernel
 from .spec import ActivationSpec, Conv2dSpec, Pool2dSpec, Spec, UnpoolSpec, dtype_of, in_layout
 
 Call = Callable[[], object]
+Clock = Callable[[], float]
 
 HOPELESS = 30.0
 """A row that is predicted to take so many times longer than the best is not tried."""
@@ -47,10 +48,11 @@ def promising(op: str, spec: Spec, algorithm: str = "auto", backend: str = "auto
 
 def measure(
     op: str, spec: Spec, rows: Iterable[Kernel], threads: int, seconds: float,
-    advance: Callable[[], object] = lambda: None,
+    advance: Callable[[], object] = lambda: None, clock: Clock = perf_counter,
 ) -> dict[str, Timing]:
     """The least times of each row in several turns, about ``seconds`` for each; the likely best
-    rows should come first. ``advance`` is called once for each row."""
+    rows should come first. ``advance`` is called once for each row. With one thread, the
+    ``clock`` may be ``time.process_time``: what else the machine does then matters little."""
     given = _given(op, spec)
     found: dict[str, Timing] = {}
     sides: dict[str, _Side] = {}
@@ -58,7 +60,7 @@ def measure(
     with _no_collector():
         for row in rows:
             try:
-                side = _Side(_trial(given, spec, row, threads))
+                side = _Side(_trial(given, spec, row, threads), clock)
             except MemoryError:  # this row needs more than there is; the others may not
                 advance()
                 continue
@@ -83,39 +85,37 @@ def measure(
 class _Side:
     """One row in the contest."""
 
-    def __init__(self, parts: tuple[Call, Call | None]) -> None:
-        self._run, self._pack = parts
-        _sample([self._run])  # may compile
-        self.best = _sample([self._run])
-        self._batch = [self._run] * max(1, math.ceil(SAMPLE_SECONDS / self.best))
+    def __init__(self, parts: tuple[Call, Call | None], clock: Clock) -> None:
+        (self._run, self._pack), self._clock = parts, clock
+        self._sample([self._run])  # may compile
+        self.best = self._sample([self._run])
+        self._batch = [self._run] * max(1, math.ceil(SAMPLE_SECONDS / max(self.best, 1e-7)))
 
     def turn(self, seconds: float) -> None:
         """A call that fills the caches and wakes the threads, then samples."""
         self._run()
-        self.best = min(self.best, _least(self._batch, seconds))
+        self.best = min(self.best, self._least(self._batch, seconds))
 
     def timing(self, threads: int, seconds: float) -> Timing:
         """All that was measured, and packing, which is measured now."""
         if self._pack is None:
             return Timing(self.best, 0.0, threads)
         self._pack()
-        return Timing(self.best, _least([self._pack], seconds), threads)
+        return Timing(self.best, self._least([self._pack], seconds), threads)
 
+    def _least(self, calls: Sequence[Call], seconds: float) -> float:
+        stop = self._clock() + seconds
+        best = math.inf
+        while True:
+            best = min(best, self._sample(calls))
+            if self._clock() >= stop:
+                return best
 
-def _least(calls: Sequence[Call], seconds: float) -> float:
-    stop = perf_counter() + seconds
-    best = math.inf
-    while True:
-        best = min(best, _sample(calls))
-        if perf_counter() >= stop:
-            return best
-
-
-def _sample(calls: Sequence[Call]) -> float:
-    start = perf_counter()
-    for call in calls:
-        call()
-    return (perf_counter() - start) / len(calls)
+    def _sample(self, calls: Sequence[Call]) -> float:
+        start = self._clock()
+        for call in calls:
+            call()
+        return (self._clock() - start) / len(calls)
 
 
 @contextmanager

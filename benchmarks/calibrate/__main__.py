@@ -94,10 +94,7 @@ def _fit(measured: Sequence[Measured], keep: bool) -> None:
     """New prices for every row that was measured often enough."""
     found = heuristics.prices()
     for row in registry.ROWS:
-        if (prices := fit.prices(row, measured)) is not None:
-            old = {k: v for k, v in found[row.name].items() if k in (heuristics.TEAM,
-                                                                     heuristics.SERIAL)}
-            found[row.name] = {**old, **prices}
+        found[row.name] = fit.prices(row, measured, found[row.name])
     if keep:
         PRICES.write_text(_as_json(found), encoding="utf-8")
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -20,26 +21,32 @@ Vector = npt.NDArray[np.float64]
 FEWEST = 12
 """Fewer measurements than this say too little about a row: its prices stay as they are."""
 DIGITS = 3
+OUTLIER = 0.1
+"""Relative errors beyond this count less and less."""
+BELIEF, DOUBT = 0.05, math.log(4)
+"""A price without evidence stays near the one before: off by a factor of four costs as much as
+being wrong by this share on one call."""
 
 
-def prices(row: Kernel, measured: Sequence[Measured]) -> dict[str, float] | None:
-    """All prices of one row, or None where there are too few measurements."""
+def prices(
+    row: Kernel, measured: Sequence[Measured], before: Mapping[str, float]
+) -> dict[str, float]:
+    """All prices of one row; ``before`` says which features it has, and where to begin."""
     seen = [m for m in measured if row.name in m.times]
     if len(seen) < FEWEST:
-        return None
+        return dict(before)
     times = [m.times[row.name] for m in seen]
-    # Where the row is far from the best, nobody will ask how long it takes.
-    weights = np.array([min(t.run for t in m.times.values()) for m in seen]) / _of(times)
-    counted = [_counts(row, m) for m in seen]
-    running = {name for c in counted for name in c if not name.startswith(PACK)}
-    table = _table(counted, [*sorted(running)])
-    found = _fit([CALL, *sorted(running)], np.c_[np.ones(len(seen)), table], _of(times), weights)
-    found.setdefault(CALL, 1e-7)
+    running = np.array([t.run for t in times])
     packing = np.array([t.pack for t in times])
-    if packing.max() > 0:
-        names = sorted({name for c in counted for name in c} - running)
-        if names:
-            found |= _fit(names, _table(counted, names), packing, weights)
+    # Where the row is far from the best, nobody will ask how long it takes.
+    weights = np.array([min(t.run for t in m.times.values()) for m in seen]) / running
+    counted = [{CALL: 1.0, **_counts(row, m)} for m in seen]
+    work = {k: v for k, v in before.items() if k not in (TEAM, SERIAL) and not k.startswith(PACK)}
+    pack = {k: v for k, v in before.items() if k.startswith(PACK)}
+    found = dict(before)
+    found |= _fit(work, counted, running, weights)
+    if pack and packing.min() > 0:
+        found |= _fit(pack, counted, packing, weights)
     found |= _threads(times, found[CALL])
     return {name: float(f"{price:.{DIGITS}g}") for name, price in found.items()}
 
@@ -49,34 +56,36 @@ def _counts(row: Kernel, m: Measured) -> dict[str, float]:
     return counts(row.op, row.algorithm, spec, VECTOR_BYTES // itemsize(spec.dtype))
 
 
-def _of(times: Sequence[Times]) -> Vector:
-    return np.array([t.run for t in times])
-
-
-def _table(counted: Sequence[dict[str, float]], names: Sequence[str]) -> Vector:
-    return np.array([[float(c.get(name, 0.0)) for name in names] for c in counted])
-
-
-def _fit(names: Sequence[str], table: Vector, seconds: Vector, weights: Vector) -> dict[str, float]:
-    """Prices ≥ 0. Least squares of relative errors first, then of logarithms, where 2 × and
-    ½ × count alike and an outlier counts little."""
-    used = table.max(axis=0) > 0
-    scale = np.where(used, table.max(axis=0), 1.0)
-    shares = table / scale / seconds[:, None]
-    start, _ = nnls(shares * weights[:, None], weights)
-    start = np.maximum(start, 1e-9 * seconds.min())
+def _fit(
+    before: Mapping[str, float], counted: Sequence[Mapping[str, float]], seconds: Vector,
+    weights: Vector,
+) -> dict[str, float]:
+    """Least squares of the logarithms of predicted ÷ measured, where 2 × and ½ × count alike."""
+    names = list(before)
+    guess = np.log([before[name] for name in names])
+    shares = np.array([[c[name] for name in names] for c in counted]) / seconds[:, None]
 
     def errors(x: Vector) -> Vector:
-        return np.asarray(weights * np.log(np.maximum(shares @ np.exp(x), 1e-30)))
+        predicted = np.maximum(shares @ np.exp(x), 1e-9)
+        belief = np.sqrt(_soft(BELIEF)) * (x - guess) / DOUBT
+        return np.concatenate([_signed_soft(weights * np.log(predicted)), belief])
 
-    found = np.exp(least_squares(errors, np.log(start), loss="soft_l1", f_scale=0.1).x)
-    # What adds less than a thousandth to every prediction is noise.
-    predicted = shares @ found
-    matters = used & ((shares * found / predicted[:, None]).max(axis=0) > 1e-3)
-    return {
-        name: float(price) for name, price, kept in zip(names, found / scale, matters, strict=True)
-        if kept
-    }
+    # Two beginnings: the search may end in a valley that is not the deepest.
+    linear, _ = nnls(shares * weights[:, None], weights)
+    starts = guess, np.log(np.maximum(linear, np.exp(guess) / 100))
+    best = min((least_squares(errors, start) for start in starts), key=lambda r: float(r.cost))
+    return {name: float(price) for name, price in zip(names, np.exp(best.x), strict=True)}
+
+
+def _soft(error: Vector | float) -> Vector:
+    """Square for small errors, linear for large ones."""
+    scaled = np.asarray(error) / OUTLIER
+    return np.asarray(OUTLIER**2 * 2 * (np.sqrt(1 + scaled**2) - 1))
+
+
+def _signed_soft(error: Vector) -> Vector:
+    """What least squares must square to get the soft loss."""
+    return np.asarray(np.sign(error) * np.sqrt(_soft(error)))
 
 
 def _threads(times: Sequence[Times], call: float) -> dict[str, float]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from time import process_time
 from typing import Any
 
 from fastconv import trial
@@ -77,7 +78,7 @@ def complete(measured: Measured, seconds: float, two: bool) -> bool:
         row for row in trial.promising(op, spec)
         if row.backend != "reference" and row.name not in times
     ]
-    alone = trial.measure(op, spec, rows, 1, seconds)
+    alone = trial.measure(op, spec, rows, 1, seconds, clock=process_time)
     shared = trial.measure(op, spec, rows, 2, seconds) if two else {}
     for name, found in alone.items():
         both = shared[name].run if name in shared else None

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from ..registry import Kernel
 from ..spec import Spec, itemsize
-from .features import PACK, counts
+from .features import PACK, Features, counts
 
 VECTOR_BYTES = 64
 """Of the machine that the prices come from."""
@@ -46,8 +46,19 @@ def seconds(
 
     ``spec`` is what the kernel sees.
     """
+    return _seconds(row, spec, threads, packed, vector_bytes, {})
+
+
+def _seconds(
+    row: Kernel, spec: Spec, threads: int, packed: bool, vector_bytes: int,
+    known: dict[str, Features],
+) -> float:
+    """``known`` has the counts of algorithms that another backend's row has asked for."""
+    found = known.get(row.algorithm)
+    if found is None:
+        lanes = max(1, vector_bytes // itemsize(spec.dtype))
+        found = known[row.algorithm] = counts(row.op, row.algorithm, spec, lanes)
     price = prices()[row.name]
-    found = counts(row.op, row.algorithm, spec, max(1, vector_bytes // itemsize(spec.dtype)))
     work = 0.0
     for name, each in price.items():
         if name not in SPECIAL and not (packed and name.startswith(PACK)):
@@ -62,9 +73,8 @@ def rank(
     rows: Sequence[Kernel], spec: Spec, *, packed: bool = False, vector_bytes: int = VECTOR_BYTES
 ) -> list[Kernel]:
     """``rows`` from the fastest to the slowest; the table's order decides a tie."""
-    return sorted(
-        rows, key=lambda row: seconds(row, spec, packed=packed, vector_bytes=vector_bytes)
-    )
+    known: dict[str, Features] = {}
+    return sorted(rows, key=lambda row: _seconds(row, spec, 1, packed, vector_bytes, known))
 
 
 def threads_for(

@@ -14,9 +14,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
-from ..spec import Conv2dSpec, Spec, itemsize
+from ..spec import Conv2dSpec, Pool2dSpec, Spec, itemsize
 
 Features = dict[str, float]
 
@@ -34,7 +35,7 @@ def counts(op: str, algorithm: str, spec: Spec, lanes: int) -> Features:
 
 def plain(spec: Spec, lanes: int) -> Features:
     """Operations and bytes: enough where nothing else matters."""
-    return {"operations": spec.flops, "vectors": spec.flops / lanes, "bytes": spec.bytes}
+    return {"operations": spec.flops, "bytes": spec.bytes, "bytes_far": beyond(spec.bytes)}
 
 
 # ---------------------------------------------------------------- helpers
@@ -48,6 +49,12 @@ def up(n: int, step: int) -> int:
 def beyond(nbytes: float) -> float:
     """What of ``nbytes`` does not stay in the cache and is read from farther away again."""
     return max(0.0, nbytes - CACHE_BYTES)
+
+
+def far(spec: Conv2dSpec) -> bool:
+    """Whether a picture leaves the cache before its next channel is read, where the channels
+    lie side by side."""
+    return spec.IC * spec.IH * spec.IW * itemsize(spec.dtype) > CACHE_BYTES
 
 
 def traffic(spec: Conv2dSpec) -> Features:
@@ -82,11 +89,18 @@ def direct(spec: Conv2dSpec, lanes: int) -> Features:
     found = traffic(spec)
     found["vectors"] = vectors * icg * taps
     found["sums"] = vectors
-    found["gathered"] = spec.N * spec.IC * (spec.OH * spec.SH + (spec.KH - 1) * spec.DH) * (
-        spec.OW * spec.SW + (spec.KW - 1) * spec.DW
+    # Along pixels each load serves the output channels of a tile: few, where a group has few.
+    found["loads"] = found["vectors"] / min(ocg, 4) if vectors == along_pixels else 0.0
+    in_place = taps == 1 and not (spec.PT or spec.PL)
+    gathered = 0 if in_place else spec.N * spec.IC * (
+        (spec.OH * spec.SH + (spec.KH - 1) * spec.DH)
+        * (spec.OW * spec.SW + (spec.KW - 1) * spec.DW)
     )
-    found["strided"] = found["gathered"] if spec.SW > 1 else 0.0
-    found["turned"] = found["gathered"] if spec.layout == "NHWC" and vectors == along_pixels else 0
+    found["gathered"] = gathered
+    found["strided"] = gathered if spec.SW > 1 else 0
+    turned = spec.layout == "NHWC" and spec.IC > 1 and vectors == along_pixels
+    found["turned"] = gathered if turned else 0
+    found["turned_far"] = gathered if turned and far(spec) else 0
     found["planes"] = spec.N * (spec.IC + spec.OC)
     found["rows"] = spec.N * (spec.IC * spec.IH + spec.OC * spec.OH)
     # Every block of some hundred pixels meets all weights again.
@@ -98,6 +112,8 @@ def im2col(spec: Conv2dSpec, lanes: int) -> Features:
     """The same products after a column of factors has been gathered for every pixel."""
     found = direct(spec, lanes)
     found["columns"] = spec.N * spec.IC * spec.KH * spec.KW * spec.OH * spec.OW
+    found["turned_columns"] = found["columns"] if spec.layout == "NHWC" else 0
+    found["calls"] = spec.N * spec.G
     return found
 
 
@@ -138,21 +154,49 @@ def planar(spec: Conv2dSpec, lanes: int) -> Features:
     found["sums"] = spec.N * spec.OC * spec.OH * up(spec.OW, lanes) / lanes
     found["vectors"] = found["sums"] * icg * taps
     # What lies in no vector's order is copied for every tile of a few rows.
-    turned = spec.SW > 2 or spec.layout == "NHWC"
-    found["turned"] = spec.N * spec.IC * spec.IH * spec.IW * (1 + spec.KH / 8) if turned else 0.0
+    x, out = spec.N * spec.IC * spec.IH * spec.IW, spec.N * spec.OC * spec.OH * spec.OW
+    turned = spec.layout == "NHWC" and spec.IC > 1
+    copied = x * (1 + spec.KH / 8)
+    found["turned"] = copied + out if turned else copied if spec.SW > 2 else 0.0
+    found["turned_far"] = x + out if turned and far(spec) else 0
+    found["strided"] = x if spec.SW > 1 else 0
+    found["strided_rows"] = spec.N * spec.IC * spec.IH if spec.SW > 1 else 0
+    found["rows"] = spec.N * spec.OC * spec.OH
     return found
 
 
 def fft(spec: Conv2dSpec, lanes: int) -> Features:
-    """Transforms of x, w and out, and complex products, all over the padded plane."""
-    plane = (spec.IH + spec.PT + spec.PB) * (spec.IW + spec.PL + spec.PR)
+    """Tiles of a size that suits each axis: their transforms, and complex products at each of
+    their points."""
+    rows, height = _tiles((spec.OH - 1) * spec.SH + 1, (spec.KH - 1) * spec.DH + 1)
+    columns, width = _tiles((spec.OW - 1) * spec.SW + 1, (spec.KW - 1) * spec.DW + 1)
+    tiles, points = spec.N * rows * columns, height * width
     pairs = spec.OC * (spec.IC // spec.G)
-    transform = 2.5 * plane * math.log2(max(plane, 2))
+    transform = 2.5 * points * math.log2(points + 1)
     found = traffic(spec)
-    found["transforms"] = transform * spec.N * (spec.IC + spec.OC)
-    found["transformed_weights"] = transform * pairs
-    found["products"] = spec.N * pairs * plane
+    found["transforms"] = transform * tiles * (spec.IC + spec.OC)
+    found["products"] = points * tiles * pairs
+    found["tiles"] = tiles
+    found["pairs"] = pairs  # of channels: parts of many small matrices
+    found["pack_transforms"] = transform * pairs
+    found["pack_pairs"] = pairs
     return found
+
+
+@lru_cache(maxsize=1024)
+def _tiles(out: int, extent: int) -> tuple[int, int]:
+    """How many tiles an axis needs, and their size: the cheapest of some."""
+    need = out + extent - 1
+    sizes = [need, *(size for size in _FAST_SIZES if extent <= size < need)]
+
+    def cost(size: int) -> float:
+        return math.ceil(out / (size - extent + 1)) * size * math.log2(size + 1)
+
+    best = min(sizes, key=cost)
+    return math.ceil(out / (best - extent + 1)), best
+
+
+_FAST_SIZES = [base << n for n in range(3, 12) for base in (2, 3)]
 
 
 # ---------------------------------------------------------------- conv2d_input_grad
@@ -169,6 +213,18 @@ def phases(spec: Conv2dSpec, lanes: int) -> Features:
     return found
 
 
+# ---------------------------------------------------------------- pooling
+
+
+def pool(spec: Pool2dSpec, lanes: int) -> Features:
+    """Cells of windows; short rows and small planes cost extra."""
+    found = plain(spec, lanes)
+    found["planes"] = spec.N * spec.C
+    found["rows"] = spec.N * spec.C * spec.OH
+    found["cells_last"] = found["operations"] if spec.layout == "NHWC" else 0
+    return found
+
+
 _OF: dict[str, Callable[[Any, int], Features]] = {
     "conv2d.direct": direct,
     "conv2d.im2col": im2col,
@@ -178,4 +234,5 @@ _OF: dict[str, Callable[[Any, int], Features]] = {
     "conv2d.planar": planar,
     "conv2d.fft": fft,
     "conv2d_input_grad.phases": phases,
+    "pool2d.direct": pool,
 }
