@@ -113,8 +113,22 @@ def settings() -> tuple[object, ...] | None:
     scoped = _scoped.get()
     return (
         scoped.backend, scoped.algorithm, scoped.precision, scoped.threads, _threads,
-        _encoded.get(_BACKEND),
+        _encoded.get(_BACKEND), _measurements,
     )
+
+
+_measurements = 0
+
+
+def measurements() -> int:
+    """How often the measurements that decide have changed."""
+    return _measurements
+
+
+def measurements_changed() -> None:
+    """Let every call choose its kernel anew."""
+    global _measurements
+    _measurements += 1
 
 
 def backend_for(argument: object, valid: Sequence[str]) -> str:

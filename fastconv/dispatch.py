@@ -163,12 +163,18 @@ _calls: list[tuple[str, Spec]] | None = None
 def recorded() -> Iterator[list[tuple[str, Spec]]]:
     """The operation and spec of every choice made in this block, by any thread."""
     global _calls
-    choose.cache_clear()
+    choose_anew()
     calls = _calls = []
     try:
         yield calls
     finally:
         _calls = None
+
+
+def choose_anew() -> None:
+    """Forget all choices: what they rest on has changed, or somebody wants to hear of them."""
+    choose.cache_clear()
+    config.measurements_changed()
 
 
 @lru_cache(maxsize=4096)

@@ -98,7 +98,7 @@ class Conv2dPlan:
 
     def _for_shape(self, x_shape: tuple[int, ...]) -> tuple[Conv2dSpec, Choice, Any]:
         threads = config.get_num_threads()
-        key = x_shape, threads
+        key = x_shape, threads, config.measurements()
         found = self._prepared.get(key)
         if found is None:
             spec = Conv2dSpec.of(x_shape, self._w.shape, **self._geometry)

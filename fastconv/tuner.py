@@ -10,7 +10,7 @@ from typing import Any
 
 from . import choices, config, trial
 from .choices import Timing
-from .dispatch import choose, instruction_set, predicted, recorded
+from .dispatch import choose_anew, instruction_set, predicted, recorded
 from .explanation import Explanation, explain_spec
 from .registry import Kernel
 from .shapes import described
@@ -61,7 +61,7 @@ def tune(
     The choices hold for this and later processes on the same CPU, with the same instruction
     set, number of threads and version of fastconv. They are small files in the user's cache
     folder (found by the package ``platformdirs``), or in the one that ``FASTCONV_CACHE_DIR``
-    names; delete them to go back to the predicted choice. Plans that exist keep their kernels.
+    names; delete them to go back to the predicted choice. Plans that exist follow, too.
     Another number of threads may get another kernel, and so other last bits, once tuned.
 
     Parameters
@@ -103,7 +103,7 @@ def tune(
             times = _measured(op, spec, candidates, threads, seconds, advance)
             reasons.append(choices.keep(op, spec, threads, instruction_set(), times))
             found.append((op, spec, candidates, times))
-    choose.cache_clear()
+    choose_anew()
     not_kept = next((reason for reason in reasons if reason), None)
     if not_kept:
         warnings.warn(f"tuned for this process only: {not_kept}", UserWarning, stacklevel=2)

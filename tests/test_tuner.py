@@ -17,7 +17,7 @@ from processes import python
 import fastconv as fc
 from fastconv import choices
 from fastconv.choices import Timing
-from fastconv.dispatch import available, choose, instruction_set
+from fastconv.dispatch import available, choose_anew, instruction_set
 from fastconv.shapes import described
 
 X = np.random.default_rng(4).standard_normal((1, 4, 9, 10)).astype(np.float32)
@@ -44,7 +44,7 @@ def folder(tmp_path: Path, monkeypatch: Any) -> Iterator[Path]:
 
 def _forget() -> None:
     choices.forget()
-    choose.cache_clear()
+    choose_anew()
 
 
 def _keep(call: tuple[Any, ...] = CALL, threads: int | None = None, **seconds: float) -> Path:
@@ -111,6 +111,19 @@ def test_calls_pay_for_packing_and_plans_do_not() -> None:
     assert plan.explain().measured == pytest.approx(1e-6)
 
 
+def test_calls_and_plans_that_are_known_follow(monkeypatch: Any, capfd: Any) -> None:
+    plan = fc.plan_conv2d(W, x_shape=X.shape)
+    before = [fc.conv2d(X, W) for _ in range(3)] + [plan(X) for _ in range(3)]
+    _keep()
+    after = [fc.conv2d(X, W), plan(X)]
+    assert plan.backend == "numpy"
+    for result in after:
+        np.testing.assert_allclose(result, before[0], atol=1e-5)
+    monkeypatch.setenv("FASTCONV_DEBUG", "1")
+    fc.conv2d(X, W)
+    assert SLOW in capfd.readouterr().err
+
+
 def test_another_call_is_not_concerned() -> None:
     _keep()
     with fc.options(threads=fc.get_num_threads() + 1):
@@ -124,7 +137,7 @@ def test_another_call_is_not_concerned() -> None:
 
 
 def test_a_function_is_tuned_with_all_that_it_calls() -> None:
-    plan = fc.plan_conv2d(W)
+    plan = fc.plan_conv2d(W, x_shape=X.shape)
 
     def model() -> None:
         fc.max_pool2d(fc.relu(plan(X)), 2)
