@@ -7,18 +7,18 @@ of neighbouring output pixels are neighbours for every kernel tap, so that the t
 """
 
 from fastconv.backends.cython.blocks cimport (
-    DIRECT, PackedWeights, blocks_bytes, pack_weights, run_blocks,
+    DIRECT, Weights, blocks_bytes, prepare, run_blocks,
 )
 
 
 def pack(spec, w, int threads):
-    """The weights in panels of output channels."""
-    return pack_weights(spec, w, threads)
+    """The weights in the form that the tile reads."""
+    return prepare(DIRECT, spec, w, threads)
 
 
-def run(spec, x, PackedWeights packed not None, bias, out, int threads):
+def run(spec, x, Weights weights not None, bias, out, int threads):
     """Write the convolution of x into out."""
-    run_blocks(DIRECT, spec, x, packed, bias, out, threads)
+    run_blocks(DIRECT, spec, x, weights, bias, out, threads)
 
 
 def workspace_bytes(spec, int threads) -> int:

@@ -7,18 +7,18 @@ P. Simard, High Performance Convolutional Neural Networks for Document Processin
 """
 
 from fastconv.backends.cython.blocks cimport (
-    IM2COL, PackedWeights, blocks_bytes, pack_weights, run_blocks,
+    IM2COL, Weights, blocks_bytes, prepare, run_blocks,
 )
 
 
 def pack(spec, w, int threads):
-    """The weights in panels of output channels."""
-    return pack_weights(spec, w, threads)
+    """The weights in the form that the tile reads."""
+    return prepare(IM2COL, spec, w, threads)
 
 
-def run(spec, x, PackedWeights packed not None, bias, out, int threads):
+def run(spec, x, Weights weights not None, bias, out, int threads):
     """Write the convolution of x into out."""
-    run_blocks(IM2COL, spec, x, packed, bias, out, threads)
+    run_blocks(IM2COL, spec, x, weights, bias, out, threads)
 
 
 def workspace_bytes(spec, int threads) -> int:

@@ -32,10 +32,11 @@ all                    ``workspace_bytes(spec, threads) -> int``
   ≥ 1 in every axis.
 - Inputs are read-only, and are not overlapped by ``out``; only an activation may get
   ``out is x``. ``out`` is not initialised and must be written in full.
-- ``pack`` returns something that ``run`` does not change; it keeps no reference to ``w`` unless
-  the module is ``reference`` or ``numpy``. It depends on the weights, not on N, IH or IW.
-- What ``pack`` returns may keep what ``run`` derives from the weights (the spectra of an FFT for
-  its latest shapes), safely for threads, and bounded; ``workspace_bytes`` counts it.
+- ``pack`` returns what ``run`` needs of the weights, for any N, IH and IW. It may be ``w``
+  itself, which nobody changes while that is in use.
+- What ``pack`` returns may keep what ``run`` derives from the weights (packed for another kind of
+  picture; the spectra of an FFT for its latest shapes), safely for threads, and bounded;
+  ``workspace_bytes`` counts spectra.
 - Scratch memory is bounded by ``workspace_bytes`` and freed on return, also on errors;
   memory that cannot be had is a MemoryError.
 - The result has the same bits for any ``threads`` and from run to run.

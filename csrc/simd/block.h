@@ -32,27 +32,30 @@ typedef void (*Gather)(const Geometry *geometry, const Gathering *to, const void
 /* A block's sums: pixels × channels, over the terms k = (ic, kh, kw) first … first + terms.
  *
  * Output pixel (r, c) of the rectangle finds its factor of term k at pixels[offsets[k] +
- * r * pitch + c * step]. Weights lie in panels of `panel_width` channels: channel i of term k at
- * weights[i / panel_width * panel_size + k * panel_width + i % panel_width]. Where every panel is
- * a group with input channels of its own, the next panel's pixels are `panel_pixels` further;
- * else that is 0.
+ * r * pitch + c * step]. Where vectors run along pixels, weights are as they were given, a row of
+ * all terms for each channel. Where they run along channels, weights lie in panels: channel i of
+ * term k at weights[i / PANEL * panel_size + k * PANEL + i % PANEL]. Where each group in the block
+ * has input channels of its own, the next group's pixels are `group_pixels` further; else that is
+ * 0.
  */
 typedef struct {
     const Geometry *geometry;
     Rectangle at;
     int pixel_vectors; /* the vector runs along pixels (step is 1 then), else along channels */
+    int in_place;      /* the pixels are those of x, where they may be far from the processor */
     int activation;
     double slope;
     ptrdiff_t first, terms;
     ptrdiff_t channels;
     const void *pixels;
     const ptrdiff_t *offsets;
-    ptrdiff_t step, pitch, panel_pixels;
+    ptrdiff_t step, pitch, group_pixels;
     const void *weights;
-    ptrdiff_t panel_width, panel_size;
-    const void *bias; /* channels rounded up to whole panels */
+    ptrdiff_t panel_size;
+    const void *bias; /* along channels rounded up to whole panels */
     void *sums;
-    void *out; /* the rectangle's first pixel in the first channel */
+    void *dense; /* memory for LARGEST_DENSE values (gemm_tile.h), along pixels only */
+    void *out;   /* the rectangle's first pixel in the first channel */
 } Block;
 
 #endif

@@ -3,8 +3,8 @@
  * sums[m][v] += a[m] * b[v] over the terms k, with M scalars a and V vectors b. There are two
  * forms of the same arithmetic. Where vectors run along pixels the scalars are M output
  * channels; where they run along channels the scalars are M pixels of a row. Both find
- * pixels at x + offsets[k], which absorbs stride, dilation, padding and memory order, and
- * weights in panels (block.h).
+ * pixels at x + offsets[k], which absorbs stride, dilation, padding and memory order. Vectors
+ * along channels need weights in panels (block.h); along pixels they are read as they are.
  *
  * The terms of one output are added in their order, one after another, in every tile and form:
  * the bits depend neither on the cutting into tiles nor on the number of threads.
@@ -27,8 +27,11 @@ enum {
 #endif
     PANEL = VL > 8 ? VL : 8,      /* channels of a panel of weights */
     PANEL_VECTORS = PANEL / VL,
+    TALLEST_ALONG_PIXELS = REGISTERS / 4,
     LARGEST_M = 12,
     LARGEST_V = 8,
+    DENSE_V = 4, /* of a strip that is left dense, */
+    LARGEST_DENSE = 512 * DENSE_V * VL, /* and of how many values */
 };
 
 /* The tallest tile of V vectors that needs no memory for its sums. */
@@ -47,55 +50,95 @@ INLINE int widest(int M)
     return V;
 }
 
+/* What the tiles of a strip share. */
 typedef struct {
     ptrdiff_t terms;
     const ptrdiff_t *offsets;
-    ptrdiff_t panel_width, panel_size;
-    ptrdiff_t step; /* between pixels, where vectors run along channels */
+    ptrdiff_t w_pitch; /* between scalars along pixels, between panels along channels */
+    ptrdiff_t step;    /* between pixels, where vectors run along channels */
     ptrdiff_t sums_pitch;
+    /* Along pixels only. The first tile of a strip leaves the vectors that it loads in `dense`,
+     * one after another, and the others read them there: aligned, and in one stream rather than
+     * in a page for each term. Meanwhile each asks for some vectors of the next strip, every
+     * `every` terms for those of one, beginning with the term `asked`: 0 for none. */
+    real *dense;
+    const real *next;
+    const ptrdiff_t *next_offsets;
+    ptrdiff_t next_terms, asked, every;
 } TileJob;
 
 /* sums[m * sums_pitch + …] for each scalar m; `bias` starts them, or is NULL where they go on. */
-typedef void (*Tile)(const TileJob *job, const real *x, const real *w, const real *bias,
-                     real *sums);
+typedef void (*Tile)(TileJob *job, const real *x, const real *w, const real *bias, real *sums);
 
-INLINE void tile(const int pixel_vectors, const int M, const int V, const TileJob *job,
-                 const real *x, const real *w, const real *bias, real *sums)
+#define EACH_M _Pragma("GCC unroll 12") for (int m = 0; m < M; m++)
+#define EACH_V _Pragma("GCC unroll 8") for (int v = 0; v < V; v++)
+
+INLINE void tile_along_channels(const int M, const int V, const TileJob *job, const real *x,
+                                const real *w, const real *bias, real *sums)
 {
     vec acc[LARGEST_M][LARGEST_V];
     const ptrdiff_t step = job->step, pitch = job->sums_pitch;
-#pragma GCC unroll 12
-    for (int m = 0; m < M; m++)
-#pragma GCC unroll 8
-        for (int v = 0; v < V; v++)
-            acc[m][v] = !bias ? vload(sums + m * pitch + v * VL)
-                : pixel_vectors ? vsplat(bias[m]) : vload(bias + v * VL);
+    EACH_M EACH_V acc[m][v] = vload(bias ? bias + v * VL : sums + m * pitch + v * VL);
 
     const ptrdiff_t *offsets = job->offsets, *end = offsets + job->terms;
-    for (; offsets < end; offsets++, w += job->panel_width) {
+    for (; offsets < end; offsets++, w += PANEL) {
         const real *pixels = x + *offsets;
         vec b[LARGEST_V];
-#pragma GCC unroll 8
-        for (int v = 0; v < V; v++) {
-            b[v] = vload(pixel_vectors ? pixels + v * VL
-                         : w + v / PANEL_VECTORS * job->panel_size + v % PANEL_VECTORS * VL);
+        EACH_V {
+            b[v] = vload(w + v / PANEL_VECTORS * job->w_pitch + v % PANEL_VECTORS * VL);
             if (M > 1)
                 b[v] = vkeep(b[v]);
         }
-#pragma GCC unroll 12
-        for (int m = 0; m < M; m++) {
-            const vec a = vsplat(pixel_vectors ? w[m] : pixels[m * step]);
-#pragma GCC unroll 8
-            for (int v = 0; v < V; v++)
-                acc[m][v] = vfma(a, b[v], acc[m][v]);
+        EACH_M {
+            const vec a = vsplat(pixels[m * step]);
+            EACH_V acc[m][v] = vfma(a, b[v], acc[m][v]);
         }
     }
+    EACH_M EACH_V vstore(sums + m * pitch + v * VL, acc[m][v]);
+}
 
-#pragma GCC unroll 12
-    for (int m = 0; m < M; m++)
-#pragma GCC unroll 8
-        for (int v = 0; v < V; v++)
-            vstore(sums + m * pitch + v * VL, acc[m][v]);
+enum { FROM_PIXELS, LEAVING_DENSE, FROM_DENSE };
+
+INLINE void tile_along_pixels(const int from, const int M, const int V, TileJob *job,
+                              const real *x, const real *w, const real *bias, real *sums)
+{
+    vec acc[LARGEST_M][LARGEST_V];
+    const ptrdiff_t *offsets = job->offsets;
+    const ptrdiff_t pitch = job->sums_pitch, w_pitch = job->w_pitch, terms = job->terms;
+    EACH_M EACH_V acc[m][v] = bias ? vsplat(bias[m]) : vload(sums + m * pitch + v * VL);
+
+    const real *rows[LARGEST_M / 3]; /* every third, so that few registers reach them all */
+    for (int i = 0; i < LARGEST_M / 3; i++)
+        rows[i] = w + 3 * i * w_pitch;
+    real *dense = job->dense;
+    ptrdiff_t ask = job->every ? 0 : terms;
+    for (ptrdiff_t k = 0; k < terms; k++) {
+        if (k == ask) {
+            ask += job->every;
+            if (job->asked < job->next_terms) {
+                const real *next = job->next + job->next_offsets[job->asked++] + VL - 1;
+                EACH_V __builtin_prefetch(next + v * VL);
+            }
+        }
+        const real *pixels = from == FROM_DENSE ? dense : x + offsets[k];
+        vec b[LARGEST_V];
+        EACH_V {
+            b[v] = vload(pixels + v * VL);
+            if (M > 1 || from == LEAVING_DENSE)
+                b[v] = vkeep(b[v]);
+            if (from == LEAVING_DENSE)
+                vstore(dense + v * VL, b[v]);
+        }
+        dense += V * VL;
+        EACH_M {
+            const vec a = vsplat(rows[m / 3][m % 3 * w_pitch]);
+            EACH_V acc[m][v] = vfma(a, b[v], acc[m][v]);
+        }
+#pragma GCC unroll 4
+        for (int i = 0; i < LARGEST_M / 3; i++)
+            rows[i]++;
+    }
+    EACH_M EACH_V vstore(sums + m * pitch + v * VL, acc[m][v]);
 }
 
 /* One function per tile that fits; the others are empty and never reached. */
@@ -106,23 +149,30 @@ INLINE void tile(const int pixel_vectors, const int M, const int V, const TileJo
     TILES_OF(X, 1) TILES_OF(X, 2) TILES_OF(X, 3) TILES_OF(X, 4) TILES_OF(X, 5) TILES_OF(X, 6) \
     TILES_OF(X, 7) TILES_OF(X, 8)
 
-#define DEFINE_TILE(M, V) \
-    static void along_channels_##M##x##V(const TileJob *job, const real *x, const real *w, \
-                                         const real *bias, real *sums) \
+#define DEFINE_TILE(NAME, FITS, BODY, M, V) \
+    static void NAME##_##M##x##V(TileJob *job, const real *x, const real *w, const real *bias, \
+                                 real *sums) \
     { \
-        if (M <= tallest(V) && V <= 4 && V % PANEL_VECTORS == 0) \
-            tile(0, M, V, job, x, w, bias, sums); \
-    } \
-    static void along_pixels_##M##x##V(const TileJob *job, const real *x, const real *w, \
-                                       const real *bias, real *sums) \
-    { \
-        if (M <= tallest(V) && M <= PANEL) \
-            tile(1, M, V, job, x, w, bias, sums); \
+        if (FITS) \
+            BODY; \
     }
-ALL_TILES(DEFINE_TILE)
+#define DEFINE_TILES(M, V) \
+    DEFINE_TILE(along_channels, M <= tallest(V) && V <= 4 && V % PANEL_VECTORS == 0, \
+                tile_along_channels(M, V, job, x, w, bias, sums), M, V) \
+    DEFINE_TILE(from_pixels, M <= tallest(V) && M <= TALLEST_ALONG_PIXELS, \
+                tile_along_pixels(FROM_PIXELS, M, V, job, x, w, bias, sums), M, V) \
+    DEFINE_TILE(leaving_dense, M <= tallest(V) && M <= TALLEST_ALONG_PIXELS && V <= DENSE_V, \
+                tile_along_pixels(LEAVING_DENSE, M, V, job, x, w, bias, sums), M, V) \
+    DEFINE_TILE(from_dense, M <= tallest(V) && M <= TALLEST_ALONG_PIXELS && V <= DENSE_V, \
+                tile_along_pixels(FROM_DENSE, M, V, job, x, w, bias, sums), M, V)
+ALL_TILES(DEFINE_TILES)
 
-#define LIST_TILE(M, V) \
-    [0][V][M] = along_channels_##M##x##V, [1][V][M] = along_pixels_##M##x##V,
-static const Tile tiles[2][LARGEST_V + 1][LARGEST_M + 1] = {ALL_TILES(LIST_TILE)};
+#define LIST_CHANNELS(M, V) [V][M] = along_channels_##M##x##V,
+static const Tile tiles_along_channels[LARGEST_V + 1][LARGEST_M + 1] = {ALL_TILES(LIST_CHANNELS)};
+
+#define LIST_PIXELS(M, V) \
+    [FROM_PIXELS][V][M] = from_pixels_##M##x##V, [LEAVING_DENSE][V][M] = leaving_dense_##M##x##V, \
+    [FROM_DENSE][V][M] = from_dense_##M##x##V,
+static const Tile tiles_along_pixels[3][LARGEST_V + 1][LARGEST_M + 1] = {ALL_TILES(LIST_PIXELS)};
 
 #endif

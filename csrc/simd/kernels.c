@@ -1,5 +1,5 @@
 /* The table of one instruction set and one element type: it gathers the units. */
-#include "gemm_tile.h"
+#include "dots.h"
 #include "table.h"
 
 extern const Convolution SYMBOL(convolution);
@@ -12,6 +12,8 @@ const Kernels SYMBOL(kernels) = {
     .itemsize = sizeof(real),
     .width = VL,
     .panel = PANEL,
+    .dots = MOST_DOTS,
+    .dense = LARGEST_DENSE,
     .convolution = &SYMBOL(convolution),
     .elementwise = &SYMBOL(elementwise),
     .pooling = &SYMBOL(pooling),

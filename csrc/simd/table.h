@@ -72,7 +72,9 @@ typedef struct {
 typedef struct {
     int itemsize; /* bytes of an element */
     int width;    /* elements of a vector */
-    int panel;    /* output channels of a full panel of packed weights */
+    int panel;    /* output channels of a panel of packed weights */
+    int dots;     /* pixels beyond whole vectors that are cheap, see dots.h */
+    int dense;    /* values that a block needs beside its sums, see LARGEST_DENSE */
     const Convolution *convolution;
     const Elementwise *elementwise;
     const PoolKernels *pooling;

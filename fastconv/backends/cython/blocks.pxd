@@ -1,11 +1,6 @@
-cdef class PackedWeights:
-    cdef char* panels
-    cdef Py_ssize_t panel_width, panel_size
+from fastconv.backends.cython.cutting cimport DIRECT, IM2COL, Algorithm
+from fastconv.backends.cython.weights cimport Weights
 
-cdef enum Algorithm:
-    DIRECT
-    IM2COL
-
-cdef PackedWeights pack_weights(spec, w, int threads)
-cdef object run_blocks(Algorithm algorithm, spec, x, PackedWeights packed, bias, out, int threads)
+cdef Weights prepare(Algorithm algorithm, spec, w, int threads)
+cdef object run_blocks(Algorithm algorithm, spec, x, Weights weights, bias, out, int threads)
 cdef Py_ssize_t blocks_bytes(Algorithm algorithm, spec, int threads) except -1

@@ -18,18 +18,19 @@ cdef extern from "simd/block.h":
     ctypedef struct Block:
         const Geometry* geometry
         Rectangle at
-        bint pixel_vectors
+        bint pixel_vectors, in_place
         int activation
         double slope
         Py_ssize_t first, terms
         Py_ssize_t channels
         const void* pixels
         const Py_ssize_t* offsets
-        Py_ssize_t step, pitch, panel_pixels
+        Py_ssize_t step, pitch, group_pixels
         const void* weights
-        Py_ssize_t panel_width, panel_size
+        Py_ssize_t panel_size
         const void* bias
         void* sums
+        void* dense
         void* out
 
 cdef extern from "simd/planes.h":
@@ -114,6 +115,8 @@ cdef extern from "simd/table.h":
         int itemsize
         int width
         int panel
+        int dots
+        int dense
         const Convolution* convolution
         const Elementwise* elementwise
         const PoolKernels* pooling
