@@ -16,7 +16,7 @@ enum {
 static void product_along_channels(const Block *b)
 {
     const Geometry *g = b->geometry;
-    const int last = is_last(b), kept = b->first > 0 || !last;
+    const int last = b->first + b->terms == all_terms(b), kept = b->first > 0 || !last;
     ptrdiff_t rows = b->at.rows, cols = b->at.cols;
     if (b->pitch == cols * b->step && g->out_h == cols * g->out_w) { /* rows continue each other */
         cols *= rows;

@@ -10,6 +10,7 @@
 enum {
     PIXEL_TERMS = LARGEST_DENSE / VL / DENSE_V, /* of a pass over the tiles of a strip */
     STORING = 8, /* terms that would take as long as storing sums twice */
+    NEAR = 24576 / sizeof(real), /* cells that stay in the first cache beside sums and weights */
 };
 
 /* Lanes of a run, one after another in memory, those between rows included. */
@@ -30,7 +31,8 @@ INLINE Strip strip_of(ptrdiff_t i, ptrdiff_t strips, ptrdiff_t lanes)
 /* How a block's work is cut: its groups, and the channels of a group in equal pieces. */
 typedef struct {
     ptrdiff_t channels, pieces; /* of a group */
-    int V;                      /* vectors of the widest strip */
+    ptrdiff_t tall;             /* the first so many pieces have M + 1 channels, the others M */
+    int M, V;                   /* V: vectors of the widest strip */
 } Shape;
 
 INLINE Shape shape_of(const Block *b, ptrdiff_t lanes)
@@ -38,62 +40,84 @@ INLINE Shape shape_of(const Block *b, ptrdiff_t lanes)
     const ptrdiff_t n = b->group_pixels ? b->geometry->OC : b->channels;
     const ptrdiff_t pieces = ceil_div(n, TALLEST_ALONG_PIXELS);
     const int V = widest((int)ceil_div(n, pieces));
-    return (Shape){n, pieces, (int)most(1, least(V, lanes / VL))};
+    return (Shape){n, pieces, n % pieces, (int)(n / pieces), (int)most(1, least(V, lanes / VL))};
 }
 
-/* All sums of one strip, whose pixels begin at x; those of the strip after it at `next`. */
+/* All sums of one strip, whose pixels begin at x; those of the strip after it at `next`. With the
+ * last strip of a plane go the pixels after it, if they are left to dot products. */
 static void multiply_strip(const Block *b, const Shape *shape, int V, const real *x,
-                           const real *next, real *sums, ptrdiff_t pitch)
+                           const real *next, real *sums, ptrdiff_t pitch, ptrdiff_t tail)
 {
-    const ptrdiff_t n = shape->channels, pieces = shape->pieces;
-    const ptrdiff_t row = b->geometry->IC * b->geometry->KH * b->geometry->KW;
+    const ptrdiff_t pieces = shape->pieces, row = all_terms(b);
     const ptrdiff_t passes = ceil_div(b->terms, PIXEL_TERMS);
     const int dense = pieces > 2 && V <= DENSE_V;
     for (ptrdiff_t pass = 0; pass < passes; pass++) {
         const ptrdiff_t k = first_of(pass, passes, b->terms);
         const ptrdiff_t end = first_of(pass + 1, passes, b->terms);
-        const int more = pass + 1 < passes;
+        const int start = !b->first && !k, more = pass + 1 < passes;
         TileJob job = {
             .terms = end - k, .offsets = b->offsets + k, .w_pitch = row, .sums_pitch = pitch,
             .dense = b->dense, .next = more ? x : next,
             .next_offsets = b->offsets + (more ? end : 0),
-            .next_terms = first_of(more ? pass + 2 : 1, passes, b->terms) - (more ? end : 0),
-            .every = b->in_place ? pieces : 0,
+            .next_terms = !b->in_place ? 0
+                : first_of(more ? pass + 2 : 1, passes, b->terms) - (more ? end : 0),
+            .every = pieces,
         };
         const real *w = (const real *)b->weights + b->first + k;
         const real *bias = b->bias, *pixels = x;
         real *to = sums;
-        for (ptrdiff_t c = 0; c < b->channels; c += n) {
+        for (ptrdiff_t c = 0; c < b->channels; c += shape->channels) {
             for (ptrdiff_t piece = 0; piece < pieces; piece++) {
-                const ptrdiff_t from = first_of(piece, pieces, n);
-                const ptrdiff_t M = first_of(piece + 1, pieces, n) - from;
-                const int source = !dense ? FROM_PIXELS : piece ? FROM_DENSE : LEAVING_DENSE;
-                tiles_along_pixels[source][V][M](&job, pixels, w + from * row,
-                                                 b->first + k ? NULL : bias + from,
-                                                 to + from * pitch);
+                const int M = shape->M + (piece < shape->tall);
+                const int from = !dense ? FROM_PIXELS : piece ? FROM_DENSE : LEAVING_DENSE;
+                tiles_along_pixels[from][V][M](&job, pixels, w, start ? bias : NULL, to);
+                if (tail)
+                    dots_of[tail](&job, tail_factors(b) + k, b->terms, M, w, start ? bias : NULL,
+                                  to + V * VL);
+                w += M * row;
+                bias += M;
+                to += M * pitch;
             }
             pixels += b->group_pixels;
-            w += n * row;
-            bias += n;
-            to += n * pitch;
         }
     }
 }
 
-/* Sums that are complete after one strip, straight into rows of `out`. */
-static void multiply_rows(const Block *b, ptrdiff_t rows, ptrdiff_t lanes)
+/* Sums that are complete after one strip, straight into a row of `out`. Where all pixels of a row
+ * stay in the first cache, a few channels at a time: memory is then written in long runs. */
+static void multiply_row(const Block *b, const Shape *shape, ptrdiff_t r, ptrdiff_t lanes,
+                         ptrdiff_t tail)
 {
     const Geometry *g = b->geometry;
-    const Shape shape = shape_of(b, lanes);
-    const ptrdiff_t strips = ceil_div(ceil_div(lanes, VL), shape.V);
-    for (ptrdiff_t r = 0; r < rows; r++)
-        for (ptrdiff_t i = 0; i < strips; i++) {
-            const Strip strip = strip_of(i, strips, lanes);
-            const real *x = (const real *)b->pixels + r * b->pitch + strip.lane;
-            real *out = (real *)b->out + r * g->out_h + strip.lane;
-            multiply_strip(b, &shape, (int)(strip.width / VL), x, x + strip.width, out, g->out_c);
-            activate_sums(b, out, b->channels, g->out_c, strip.width);
+    const ptrdiff_t strips = ceil_div(ceil_div(lanes, VL), shape->V);
+    const real *x = (const real *)b->pixels + r * b->pitch;
+    real *out = (real *)b->out + r * g->out_h;
+    if (!b->in_place && !tail && shape->pieces > 1 && !b->group_pixels && strips > 1
+        && b->terms <= PIXEL_TERMS && g->IC * g->KH * g->SW * (lanes + g->KW) < NEAR) {
+        TileJob job = {.terms = b->terms, .offsets = b->offsets, .w_pitch = b->terms,
+                       .sums_pitch = g->out_c, .every = b->terms};
+        const real *w = b->weights, *bias = b->bias;
+        for (ptrdiff_t piece = 0; piece < shape->pieces; piece++) {
+            const int M = shape->M + (piece < shape->tall);
+            for (ptrdiff_t i = 0; i < strips; i++) {
+                const Strip strip = strip_of(i, strips, lanes);
+                tiles_along_pixels[FROM_PIXELS][strip.width / VL][M](&job, x + strip.lane, w, bias,
+                                                                     out + strip.lane);
+            }
+            activate_sums(b, out, M, g->out_c, lanes);
+            w += M * b->terms;
+            bias += M;
+            out += M * g->out_c;
         }
+        return;
+    }
+    for (ptrdiff_t i = 0; i < strips; i++) {
+        const Strip strip = strip_of(i, strips, lanes);
+        const ptrdiff_t left = i == strips - 1 ? tail : 0;
+        multiply_strip(b, shape, (int)(strip.width / VL), x + strip.lane,
+                       x + strip.lane + strip.width, out + strip.lane, g->out_c, left);
+        activate_sums(b, out + strip.lane, b->channels, g->out_c, strip.width + left);
+    }
 }
 
 /* A strip's sums to wherever a pixel's place in `out` is. */
@@ -141,12 +165,12 @@ static void multiply_run(const Block *b, ptrdiff_t lanes)
 {
     const Shape shape = shape_of(b, lanes);
     const ptrdiff_t strips = ceil_div(ceil_div(lanes, VL), shape.V);
-    const int last = is_last(b), rows_are_dense = b->geometry->out_w == 1;
+    const int last = b->first + b->terms == all_terms(b), rows_are_dense = b->geometry->out_w == 1;
     for (ptrdiff_t i = 0; i < strips; i++) {
         const Strip strip = strip_of(i, strips, lanes);
         const real *x = (const real *)b->pixels + strip.lane;
         real *sums = (real *)b->sums + strip.place * b->channels;
-        multiply_strip(b, &shape, (int)(strip.width / VL), x, x + strip.width, sums, strip.width);
+        multiply_strip(b, &shape, (int)(strip.width / VL), x, x + strip.width, sums, strip.width, 0);
         if (last)
             activate_sums(b, sums, b->channels, strip.width, strip.width);
         if (last && !rows_are_dense)
@@ -163,32 +187,53 @@ static ptrdiff_t tail_of(const Block *b)
     const Geometry *g = b->geometry;
     const ptrdiff_t plane = g->OH * g->OW, tail = plane % VL;
     const ptrdiff_t end = (b->at.oh + b->at.rows - 1) * g->OW + b->at.ow + b->at.cols;
-    if (tail > MOST_DOTS || tail * (b->terms + VL) > LARGEST_DENSE || b->group_pixels)
+    if (tail > MOST_DOTS || tail * b->terms > LARGEST_TAIL || b->group_pixels)
         return 0;
     return least(most(tail - (plane - end), 0), b->at.rows * b->at.cols);
+}
+
+/* The same products where the block has no whole strip before them. */
+static void multiply_tail(const Block *b, ptrdiff_t from, ptrdiff_t tail)
+{
+    const ptrdiff_t passes = ceil_div(b->terms, PIXEL_TERMS), out_c = b->geometry->out_c;
+    real *out = (real *)b->out + from;
+    for (ptrdiff_t pass = 0; pass < passes; pass++) {
+        const ptrdiff_t k = first_of(pass, passes, b->terms);
+        const TileJob job = {.terms = first_of(pass + 1, passes, b->terms) - k,
+                             .w_pitch = b->terms, .sums_pitch = out_c};
+        dots_of[tail](&job, tail_factors(b) + k, b->terms, b->channels,
+                      (const real *)b->weights + k, k ? NULL : b->bias, out);
+    }
+    activate_sums(b, out, b->channels, out_c, tail);
 }
 
 static void product_along_pixels(const Block *block)
 {
     Block b = *block;
     const Geometry *g = b.geometry;
-    const int complete = !b.first && is_last(&b) && g->out_w == 1;
+    const int complete = !b.first && b.terms == all_terms(&b) && g->out_w == 1;
     const int rows_continue = g->OH == 1 || (b.pitch == g->OW && g->out_h == g->OW);
     const ptrdiff_t tail = complete && rows_continue ? tail_of(&b) : 0;
     if (rows_continue) {
         b.at.cols *= b.at.rows;
         b.at.rows = 1;
     }
-    if (tail)
-        multiply_dots(&b, tail);
     b.at.cols -= tail;
     const ptrdiff_t rows = b.at.rows, cols = b.at.cols, run = (rows - 1) * b.pitch + cols;
+    if (tail)
+        gather_tail(&b, cols, tail);
     /* Row by row there may be more idle lanes, but sums are stored only once. */
     if (complete && cols >= VL
-        && rows * ceil_div(cols, VL) * b.terms <= ceil_div(run, VL) * (b.terms + STORING))
-        multiply_rows(&b, rows, cols);
-    else if (cols)
+        && rows * ceil_div(cols, VL) * b.terms <= ceil_div(run, VL) * (b.terms + STORING)) {
+        const Shape shape = shape_of(&b, cols);
+        for (ptrdiff_t r = 0; r < rows; r++)
+            multiply_row(&b, &shape, r, cols, tail);
+        return;
+    }
+    if (cols)
         multiply_run(&b, run);
+    if (tail)
+        multiply_tail(&b, cols, tail);
 }
 
 #endif

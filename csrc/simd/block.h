@@ -54,7 +54,7 @@ typedef struct {
     ptrdiff_t panel_size;
     const void *bias; /* along channels rounded up to whole panels */
     void *sums;
-    void *dense; /* memory for LARGEST_DENSE values (gemm_tile.h), along pixels only */
+    void *dense; /* memory for `dense` values (table.h), along pixels only */
     void *out;   /* the rectangle's first pixel in the first channel */
 } Block;
 

@@ -21,21 +21,21 @@ INLINE vec vsum(vec v)
     return v;
 }
 
-/* out[m * out_c + t] for M channels and T pixels, whose `terms` factors lie in rows `pitch` apart,
- * zeros beyond them. */
-INLINE void dots(const int M, const int T, const real *w, ptrdiff_t w_pitch, const real *x,
-                 ptrdiff_t pitch, ptrdiff_t terms, const real *bias, real *out, ptrdiff_t out_c)
+/* sums[m * pitch + t] for M channels and T pixels, whose factors lie in rows x_pitch apart. */
+INLINE void dots(const int M, const int T, const TileJob *job, const real *x, ptrdiff_t x_pitch,
+                 const real *w, const real *bias, real *sums)
 {
+    const ptrdiff_t terms = job->terms, w_pitch = job->w_pitch, pitch = job->sums_pitch;
     vec acc[DOT_ROWS][MOST_DOTS] = {{{0}}};
     for (ptrdiff_t k = 0; k < terms; k += VL) {
+        const ptrdiff_t n = least(VL, terms - k);
         vec a[DOT_ROWS];
 #pragma GCC unroll 4
         for (int m = 0; m < M; m++)
-            a[m] = terms - k >= VL ? vload(w + m * w_pitch + k)
-                : vload_n(w + m * w_pitch + k, terms - k);
+            a[m] = n == VL ? vload(w + m * w_pitch + k) : vload_n(w + m * w_pitch + k, n);
 #pragma GCC unroll 4
         for (int t = 0; t < T; t++) {
-            const vec b = vload(x + t * pitch + k);
+            const vec b = n == VL ? vload(x + t * x_pitch + k) : vload_n(x + t * x_pitch + k, n);
 #pragma GCC unroll 4
             for (int m = 0; m < M; m++)
                 acc[m][t] = vfma(a[m], b, acc[m][t]);
@@ -45,45 +45,40 @@ INLINE void dots(const int M, const int T, const real *w, ptrdiff_t w_pitch, con
     for (int m = 0; m < M; m++)
 #pragma GCC unroll 4
         for (int t = 0; t < T; t++)
-            out[m * out_c + t] = bias[m] + vsum(acc[m][t])[0];
+            sums[m * pitch + t] = (bias ? bias[m] : sums[m * pitch + t]) + vsum(acc[m][t])[0];
 }
 
 #define DEFINE_DOTS(T) \
-    static void dots_of_##T(const real *w, ptrdiff_t w_pitch, const real *x, ptrdiff_t pitch, \
-                            ptrdiff_t terms, const real *bias, real *out, ptrdiff_t out_c, \
-                            ptrdiff_t channels) \
+    static void dots_of_##T(const TileJob *job, const real *x, ptrdiff_t x_pitch, \
+                            ptrdiff_t channels, const real *w, const real *bias, real *sums) \
     { \
         ptrdiff_t c = 0; \
         for (; c + DOT_ROWS <= channels; c += DOT_ROWS) \
-            dots(DOT_ROWS, T, w + c * w_pitch, w_pitch, x, pitch, terms, bias + c, \
-                 out + c * out_c, out_c); \
+            dots(DOT_ROWS, T, job, x, x_pitch, w + c * job->w_pitch, bias ? bias + c : NULL, \
+                 sums + c * job->sums_pitch); \
         for (; c < channels; c++) \
-            dots(1, T, w + c * w_pitch, w_pitch, x, pitch, terms, bias + c, out + c * out_c, \
-                 out_c); \
+            dots(1, T, job, x, x_pitch, w + c * job->w_pitch, bias ? bias + c : NULL, \
+                 sums + c * job->sums_pitch); \
     }
 DEFINE_DOTS(1)
 DEFINE_DOTS(2)
 DEFINE_DOTS(3)
 DEFINE_DOTS(4)
 
-/* The last `tail` pixels of a block's only row. */
-static void multiply_dots(const Block *b, ptrdiff_t tail)
+typedef void (*Dots)(const TileJob *job, const real *x, ptrdiff_t x_pitch, ptrdiff_t channels,
+                     const real *w, const real *bias, real *sums);
+static const Dots dots_of[] = {NULL, dots_of_1, dots_of_2, dots_of_3, dots_of_4};
+
+INLINE real *tail_factors(const Block *b) { return (real *)b->dense + LARGEST_DENSE; }
+
+/* All terms of each of the `tail` pixels from lane `from` on, one after another. */
+static void gather_tail(const Block *b, ptrdiff_t from, ptrdiff_t tail)
 {
-    const ptrdiff_t pitch = ceil_div(b->terms, VL) * VL, lane = b->at.cols - tail;
-    const ptrdiff_t out_c = b->geometry->out_c;
-    real *x = b->dense, *out = (real *)b->out + lane;
-    for (ptrdiff_t t = 0; t < tail; t++) {
-        const real *pixel = (const real *)b->pixels + lane + t;
+    const real *pixels = (const real *)b->pixels + from;
+    real *factors = tail_factors(b);
+    for (ptrdiff_t t = 0; t < tail; t++, factors += b->terms)
         for (ptrdiff_t k = 0; k < b->terms; k++)
-            x[t * pitch + k] = pixel[b->offsets[k]];
-        zero_run(x + t * pitch + b->terms, pitch - b->terms);
-    }
-    static void (*const of[])(const real *, ptrdiff_t, const real *, ptrdiff_t, ptrdiff_t,
-                              const real *, real *, ptrdiff_t, ptrdiff_t) = {
-        NULL, dots_of_1, dots_of_2, dots_of_3, dots_of_4,
-    };
-    of[tail](b->weights, b->terms, x, pitch, b->terms, b->bias, out, out_c, b->channels);
-    activate_sums(b, out, b->channels, out_c, tail);
+            factors[k] = pixels[b->offsets[k] + t];
 }
 
 #endif

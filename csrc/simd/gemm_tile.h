@@ -32,6 +32,7 @@ enum {
     LARGEST_V = 8,
     DENSE_V = 4, /* of a strip that is left dense, */
     LARGEST_DENSE = 512 * DENSE_V * VL, /* and of how many values */
+    LARGEST_TAIL = 16384, /* factors of pixels that no vector takes */
 };
 
 /* The tallest tile of V vectors that needs no memory for its sums. */
@@ -59,8 +60,8 @@ typedef struct {
     ptrdiff_t sums_pitch;
     /* Along pixels only. The first tile of a strip leaves the vectors that it loads in `dense`,
      * one after another, and the others read them there: aligned, and in one stream rather than
-     * in a page for each term. Meanwhile each asks for some vectors of the next strip, every
-     * `every` terms for those of one, beginning with the term `asked`: 0 for none. */
+     * in a page for each term. Meanwhile each asks for some vectors of the next strip: after
+     * `every` terms for those of one more, until `next_terms` have been `asked` for. */
     real *dense;
     const real *next;
     const ptrdiff_t *next_offsets;
@@ -107,36 +108,30 @@ INLINE void tile_along_pixels(const int from, const int M, const int V, TileJob 
     const ptrdiff_t pitch = job->sums_pitch, w_pitch = job->w_pitch, terms = job->terms;
     EACH_M EACH_V acc[m][v] = bias ? vsplat(bias[m]) : vload(sums + m * pitch + v * VL);
 
-    const real *rows[LARGEST_M / 3]; /* every third, so that few registers reach them all */
-    for (int i = 0; i < LARGEST_M / 3; i++)
-        rows[i] = w + 3 * i * w_pitch;
+    const real *row0 = w, *row3 = row0 + 3 * w_pitch, *row6 = row3 + 3 * w_pitch;
     real *dense = job->dense;
-    ptrdiff_t ask = job->every ? 0 : terms;
-    for (ptrdiff_t k = 0; k < terms; k++) {
-        if (k == ask) {
-            ask += job->every;
-            if (job->asked < job->next_terms) {
-                const real *next = job->next + job->next_offsets[job->asked++] + VL - 1;
-                EACH_V __builtin_prefetch(next + v * VL);
+    for (ptrdiff_t k = 0; k < terms;) {
+        if (job->asked < job->next_terms) {
+            const real *next = job->next + job->next_offsets[job->asked++] + VL - 1;
+            EACH_V __builtin_prefetch(next + v * VL);
+        }
+        const ptrdiff_t end = terms - k < job->every ? terms : k + job->every;
+        for (; k < end; k++, row0++, row3++, row6++, dense += V * VL) {
+            const real *pixels = from == FROM_DENSE ? dense : x + offsets[k];
+            vec b[LARGEST_V];
+            EACH_V {
+                b[v] = vload(pixels + v * VL);
+                if (M > 1 || from == LEAVING_DENSE)
+                    b[v] = vkeep(b[v]);
+                if (from == LEAVING_DENSE)
+                    vstore(dense + v * VL, b[v]);
+            }
+            EACH_M {
+                const real *row = m < 3 ? row0 : m < 6 ? row3 : row6;
+                const vec a = vsplat(row[m % 3 * w_pitch]);
+                EACH_V acc[m][v] = vfma(a, b[v], acc[m][v]);
             }
         }
-        const real *pixels = from == FROM_DENSE ? dense : x + offsets[k];
-        vec b[LARGEST_V];
-        EACH_V {
-            b[v] = vload(pixels + v * VL);
-            if (M > 1 || from == LEAVING_DENSE)
-                b[v] = vkeep(b[v]);
-            if (from == LEAVING_DENSE)
-                vstore(dense + v * VL, b[v]);
-        }
-        dense += V * VL;
-        EACH_M {
-            const vec a = vsplat(rows[m / 3][m % 3 * w_pitch]);
-            EACH_V acc[m][v] = vfma(a, b[v], acc[m][v]);
-        }
-#pragma GCC unroll 4
-        for (int i = 0; i < LARGEST_M / 3; i++)
-            rows[i]++;
     }
     EACH_M EACH_V vstore(sums + m * pitch + v * VL, acc[m][v]);
 }

@@ -25,14 +25,44 @@ INLINE void zero_run(real *dst, ptrdiff_t n)
         vstore_n(dst + i, n - i, (vec){0});
 }
 
-/* A constant step lets the compiler make vector shuffles of the two usual strides. */
+/* From two vectors that begin 0 and VL − 1 cells after a cell: that cell and every second one
+ * after it. The last is the last cell of the second vector, so that nothing beyond it is read. */
+INLINE vec every_second(vec a, vec b)
+{
+    ivec from;
+    for (int i = 0; i < VL; i++)
+        from[i] = 2 * i < VL ? 2 * i : VL + 2 * i - (VL - 1);
+#ifdef __clang__
+    vec result;
+    for (int i = 0; i < VL; i++)
+        result[i] = from[i] < VL ? a[from[i]] : b[from[i] - VL];
+    return result;
+#else
+    return __builtin_shuffle(a, b, from);
+#endif
+}
+
+INLINE void gather_second(const real *src, real *dst, ptrdiff_t n)
+{
+    ptrdiff_t i = 0;
+    for (; i < n - VL; i += VL)
+        vstore(dst + i, every_second(vload(src + 2 * i), vload(src + 2 * i + VL - 1)));
+    if (n >= VL) { /* the last vector ends with the last cell */
+        i = n - VL;
+        vstore(dst + i, every_second(vload(src + 2 * i), vload(src + 2 * i + VL - 1)));
+    } else if (n > 0) {
+        const ptrdiff_t cells = 2 * n - 1, of_b = cells - (VL - 1);
+        const vec b = of_b > 0 ? vload_n(src + VL - 1, of_b) : (vec){0};
+        vstore_n(dst, n, every_second(vload_n(src, cells < VL ? cells : VL), b));
+    }
+}
+
 INLINE void gather_run(const real *src, ptrdiff_t step, real *dst, ptrdiff_t n)
 {
     if (step == 1)
         copy_run(src, dst, n);
     else if (step == 2)
-        for (ptrdiff_t i = 0; i < n; i++)
-            dst[i] = src[2 * i];
+        gather_second(src, dst, n);
     else
         for (ptrdiff_t i = 0; i < n; i++)
             dst[i] = src[step * i];

@@ -12,10 +12,9 @@ INLINE ptrdiff_t ceil_div(ptrdiff_t a, ptrdiff_t b) { return (a + b - 1) / b; }
 /* Where part i begins when n things are cut into parts as equal as can be. */
 INLINE ptrdiff_t first_of(ptrdiff_t i, ptrdiff_t parts, ptrdiff_t n) { return n * i / parts; }
 
-static int is_last(const Block *b)
+INLINE ptrdiff_t all_terms(const Block *b)
 {
-    const Geometry *g = b->geometry;
-    return b->first + b->terms == g->IC * g->KH * g->KW;
+    return b->geometry->IC * b->geometry->KH * b->geometry->KW;
 }
 
 /* `rows` runs of n sums each, `pitch` apart. */

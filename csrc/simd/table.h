@@ -74,7 +74,7 @@ typedef struct {
     int width;    /* elements of a vector */
     int panel;    /* output channels of a panel of packed weights */
     int dots;     /* pixels beyond whole vectors that are cheap, see dots.h */
-    int dense;    /* values that a block needs beside its sums, see LARGEST_DENSE */
+    int dense;    /* values that a block needs beside its sums, along pixels */
     const Convolution *convolution;
     const Elementwise *elementwise;
     const PoolKernels *pooling;
