@@ -10,7 +10,9 @@
 enum {
     PIXEL_TERMS = LARGEST_DENSE / VL / DENSE_V, /* of a pass over the tiles of a strip */
     STORING = 8, /* terms that would take as long as storing sums twice */
-    NEAR = 24576 / sizeof(real), /* cells that stay in the first cache beside sums and weights */
+    /* A block of at most so many terms and cells stays near while all channels pass. */
+    NEAR_TERMS = 160,
+    NEAR_CELLS = 64 * 1024 / sizeof(real),
 };
 
 /* Lanes of a run, one after another in memory, those between rows included. */
@@ -83,8 +85,7 @@ static void multiply_strip(const Block *b, const Shape *shape, int V, const real
     }
 }
 
-/* Sums that are complete after one strip, straight into a row of `out`. Where all pixels of a row
- * stay in the first cache, a few channels at a time: memory is then written in long runs. */
+/* Sums that are complete after one strip, straight into a row of `out`. */
 static void multiply_row(const Block *b, const Shape *shape, ptrdiff_t r, ptrdiff_t lanes,
                          ptrdiff_t tail)
 {
@@ -92,25 +93,6 @@ static void multiply_row(const Block *b, const Shape *shape, ptrdiff_t r, ptrdif
     const ptrdiff_t strips = ceil_div(ceil_div(lanes, VL), shape->V);
     const real *x = (const real *)b->pixels + r * b->pitch;
     real *out = (real *)b->out + r * g->out_h;
-    if (!b->in_place && !tail && shape->pieces > 1 && !b->group_pixels && strips > 1
-        && b->terms <= PIXEL_TERMS && g->IC * g->KH * g->SW * (lanes + g->KW) < NEAR) {
-        TileJob job = {.terms = b->terms, .offsets = b->offsets, .w_pitch = b->terms,
-                       .sums_pitch = g->out_c, .every = b->terms};
-        const real *w = b->weights, *bias = b->bias;
-        for (ptrdiff_t piece = 0; piece < shape->pieces; piece++) {
-            const int M = shape->M + (piece < shape->tall);
-            for (ptrdiff_t i = 0; i < strips; i++) {
-                const Strip strip = strip_of(i, strips, lanes);
-                tiles_along_pixels[FROM_PIXELS][strip.width / VL][M](&job, x + strip.lane, w, bias,
-                                                                     out + strip.lane);
-            }
-            activate_sums(b, out, M, g->out_c, lanes);
-            w += M * b->terms;
-            bias += M;
-            out += M * g->out_c;
-        }
-        return;
-    }
     for (ptrdiff_t i = 0; i < strips; i++) {
         const Strip strip = strip_of(i, strips, lanes);
         const ptrdiff_t left = i == strips - 1 ? tail : 0;
@@ -118,6 +100,41 @@ static void multiply_row(const Block *b, const Shape *shape, ptrdiff_t r, ptrdif
                        x + strip.lane + strip.width, out + strip.lane, g->out_c, left);
         activate_sums(b, out + strip.lane, b->channels, g->out_c, strip.width + left);
     }
+}
+
+/* The same for all rows, where they stay near: a few channels at a time, so that memory is
+ * written in long runs. */
+static void multiply_near_rows(const Block *b, const Shape *shape, ptrdiff_t lanes)
+{
+    const Geometry *g = b->geometry;
+    const ptrdiff_t strips = ceil_div(ceil_div(lanes, VL), shape->V);
+    TileJob job = {.terms = b->terms, .offsets = b->offsets, .w_pitch = b->terms,
+                   .sums_pitch = g->out_c, .every = b->terms};
+    const real *w = b->weights, *bias = b->bias;
+    real *out = b->out;
+    for (ptrdiff_t piece = 0; piece < shape->pieces; piece++) {
+        const int M = shape->M + (piece < shape->tall);
+        for (ptrdiff_t r = 0; r < b->at.rows; r++) {
+            const real *x = (const real *)b->pixels + r * b->pitch;
+            for (ptrdiff_t i = 0; i < strips; i++) {
+                const Strip strip = strip_of(i, strips, lanes);
+                tiles_along_pixels[FROM_PIXELS][strip.width / VL][M](
+                    &job, x + strip.lane, w, bias, out + r * g->out_h + strip.lane);
+            }
+            activate_sums(b, out + r * g->out_h, M, g->out_c, lanes);
+        }
+        w += M * b->terms;
+        bias += M;
+        out += M * g->out_c;
+    }
+}
+
+static int is_near(const Block *b)
+{
+    const Geometry *g = b->geometry;
+    const ptrdiff_t height = b->at.rows * g->SH + g->KH * g->DH;
+    return !b->in_place && !b->group_pixels && b->terms <= NEAR_TERMS
+        && g->IC * height * g->SW * b->pitch <= NEAR_CELLS;
 }
 
 /* A strip's sums to wherever a pixel's place in `out` is. */
@@ -226,6 +243,10 @@ static void product_along_pixels(const Block *block)
     if (complete && cols >= VL
         && rows * ceil_div(cols, VL) * b.terms <= ceil_div(run, VL) * (b.terms + STORING)) {
         const Shape shape = shape_of(&b, cols);
+        if (!tail && is_near(&b)) {
+            multiply_near_rows(&b, &shape, cols);
+            return;
+        }
         for (ptrdiff_t r = 0; r < rows; r++)
             multiply_row(&b, &shape, r, cols, tail);
         return;
