@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -13,10 +14,15 @@ from fastconv.registry import BACKENDS
 
 from .. import judge
 from ..machine import Others
-from ..timing import SETTLE_SECONDS, alternate
+from ..timing import SETTLE_SECONDS, Call, alternate
 from ..works import Work
 from .ours import AUTO
 from .side import Case, Runner, Side
+
+MORE_CORES = 0.3
+"""A side that keeps so many cores busy beyond the threads asked for is not timed."""
+LONG_ENOUGH = 1e-3
+"""Seconds of a call whose use of the cores can be told."""
 
 OTHERS_LIMIT = 0.05
 """Share of the processor that others may use before a figure is called doubtful."""
@@ -97,8 +103,21 @@ def _checked(case: Case, sides: list[Side], outcome: Outcome) -> dict[str, Runne
                     f"wrong result: rms error {error:.1e} exceeds {judge.RMS_LIMIT:.0e}"
                 )
                 continue
+        cores = _cores(runner.calls[0])
+        if cores > case.threads + MORE_CORES:
+            outcome.failed[side.name] = f"keeps {cores:.1f} cores busy, not {case.threads}"
+            continue
         runners[side.name] = runner
     return runners
+
+
+def _cores(call: Call) -> float:
+    """How many cores a call keeps busy; 0 if it is too short to tell."""
+    time.sleep(SETTLE_SECONDS)  # the workers of others have stopped spinning by then
+    wall, busy = time.perf_counter(), time.process_time()
+    call()
+    busy, wall = time.process_time() - busy, time.perf_counter() - wall
+    return busy / wall if wall > LONG_ENOUGH else 0.0
 
 
 def _error(case: Case, runner: Runner) -> float | None:
