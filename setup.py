@@ -34,7 +34,7 @@ C_FLAGS = [
 ]
 SANITIZERS = ["-fsanitize=address,undefined"]
 if SANITIZE:
-    C_FLAGS += ["-O1", "-g", "-fno-omit-frame-pointer", "-fno-sanitize-recover=all", *SANITIZERS]
+    C_FLAGS += ["-O1", "-g1", "-fno-omit-frame-pointer", "-fno-sanitize-recover=all", *SANITIZERS]
 KERNEL_FLAGS = [
     *C_FLAGS, "-std=gnu11", "-ffp-contract=fast", "-fPIC", "-Wno-unused-function",
     "-MMD",  # the compiler writes down which headers a unit includes

@@ -137,11 +137,12 @@ def explain(
     ----------
     operation : str
         The name of a public function that runs one kernel, such as ``"conv2d"`` or
-        ``"max_pool2d"``; all but ``conv2d_pool2d`` and ``filter2d``, which are conv2d inside.
+        ``"max_pool2d"``; all but ``conv2d_pool2d``, which is conv2d and a pooling.
     *shapes
         Its positional arguments, arrays given as their shapes: ``x_shape, w_shape`` for the
         convolutions, ``x_shape, pool_size`` for pooling and unpooling (whose indices have the
-        shape of x), ``x_shape`` for activations.
+        shape of x), ``x_shape`` for activations, for ``filter2d`` the picture's shape and
+        (KH, KW), or (K, KH, KW) for a list of K kernels.
     algorithm, backend : str
         As in the call itself.
     measure : bool

@@ -67,6 +67,7 @@ def test_explain_tells_the_row_that_runs(backend: str, capfd: Any, monkeypatch: 
     ("call", "operation"),
     [
         (("conv_transpose2d", *TRANSPOSED), "conv2d_input_grad"),
+        (("filter2d", (9, 10), (3, 3)), "conv2d"), (("filter2d", (9, 10, 3), (2, 5, 3)), "conv2d"),
         (("max_pool2d", X.shape, 2), "pool2d"), (("avg_pool2d", X.shape, 2), "pool2d"),
         (("sum_pool2d", X.shape, 2), "pool2d"), (("lp_pool2d", X.shape, 2, 2), "pool2d"),
         (("adaptive_avg_pool2d", X.shape, 3), "pool2d"), (("global_max_pool2d", X.shape), "pool2d"),
@@ -78,6 +79,18 @@ def test_explain_serves_every_operation(call: tuple[Any, ...], operation: str) -
     told = fc.explain(*call)
     assert told.chosen.startswith(operation + ".")
     assert told.chosen in str(told)
+
+
+def test_explain_tells_what_filter2d_runs(monkeypatch: Any, capfd: Any) -> None:
+    image = RNG.standard_normal((40, 50, 3))
+    told = fc.explain("filter2d", image.shape, (2, 5, 3), dtype="float64")
+    monkeypatch.setenv("FASTCONV_DEBUG", "1")
+    fc.filter2d(image, [np.ones((5, 3)), np.eye(5, 3)])
+    assert told.case in capfd.readouterr().err
+    with pytest.raises(ValueError, match="the shape of image must be"):
+        fc.explain("filter2d", (3,), (3, 3))
+    with pytest.raises(ValueError, match="the shape of kernels must be"):
+        fc.explain("filter2d", (9, 9), 3)
 
 
 def test_explain_says_what_is_copied() -> None:

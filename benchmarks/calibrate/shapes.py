@@ -9,7 +9,7 @@ import numpy as np
 
 from fastconv.spec import ActivationSpec, Conv2dSpec, Pool2dSpec, Spec, in_layout
 
-SMALLEST, LARGEST = 1e5, 1.5e9
+SMALLEST, LARGEST = 1e5, 1e9
 """Operations of a convolution: below, calls cost more than work; above, they only take longer."""
 LARGEST_BYTES = 200e6
 
