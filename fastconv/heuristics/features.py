@@ -151,7 +151,10 @@ def planar(spec: Conv2dSpec, lanes: int) -> Features:
     icg, taps = spec.IC // spec.G, spec.KH * spec.KW
     found = traffic(spec)
     found["planes"] = spec.N * spec.OC
-    found["sums"] = spec.N * spec.OC * spec.OH * up(spec.OW, lanes) / lanes
+    sums = spec.N * spec.OC * spec.OH * up(spec.OW, lanes) / lanes
+    # One plane by one 3×3 kernel rolls down the rows, and keeps what it has loaded.
+    rolls = icg == 1 and spec.KH == spec.KW == 3 and spec.DH == spec.DW == 1 and spec.SW <= 2
+    found["sums"], found["rolled"] = (0.0, sums) if rolls else (sums, 0.0)
     found["vectors"] = found["sums"] * icg * taps
     # What lies in no vector's order is copied for every tile of a few rows.
     x, out = spec.N * spec.IC * spec.IH * spec.IW, spec.N * spec.OC * spec.OH * spec.OW
