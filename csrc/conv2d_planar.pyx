@@ -96,12 +96,13 @@ def workspace_bytes(spec, int threads) -> int:
     """A row of zeros, and for each thread the patch at the border that it works on."""
     cdef const Kernels* table = kernels(spec.dtype)
     cdef Planes planes
+    cdef Py_ssize_t scratch = 0, x_w
     set_geometry(&planes, spec, table)
-    planes.geometry.x_w = planes.geometry.out_w = 0  # whatever these will be, it is enough
-    return (
-        in_lines(table.planar.zero_cells(&planes.geometry) * table.itemsize)
-        + threads * (in_lines(table.planar.scratch(&planes)) + LINE)
-    )
+    planes.geometry.out_w = 0
+    for x_w in range(2):  # whatever it will be, this is enough
+        planes.geometry.x_w = x_w
+        scratch = max(scratch, in_lines(table.planar.scratch(&planes)) + LINE)
+    return in_lines(table.planar.zero_cells(&planes.geometry) * table.itemsize) + threads * scratch
 
 
 cdef inline Py_ssize_t in_lines(Py_ssize_t nbytes) noexcept nogil:

@@ -1,9 +1,8 @@
 /* Convolution of whole planes: few channels in and out, vectors along the pixels of a row.
  *
- * Output rows are computed in strips as high as a register tile, and a strip from left to right.
- * Where the picture's rows can be read as they are, the tile does so. What hangs over
- * the left and right borders, strided columns and other memory orders are copied, band by band and
- * with the padding written out, to a small patch. Rows above and below the picture are one row
+ * Where the picture's rows can be read as they are, the tile does so. What hangs over the left and
+ * right borders, narrow pictures, strided columns and other memory orders are copied to a patch
+ * with the padding written out, in slabs of rows that fit the first cache. Rows above and below the picture are one row
  * of zeros: padded zeros are factors like any other.
  *
  * One plane by one 3×3 kernel rolls down the rows instead, see roll3.h.
@@ -16,7 +15,12 @@
 #include "planes.h"
 #include "roll3.h"
 
-enum { STRIP_BYTES = 256 * 1024, STRIP = 8 }; /* larger planes roll in strips of so many rows */
+enum {
+    STRIP_BYTES = 256 * 1024, /* larger planes */
+    STRIP = 8,                /* roll in strips of so many rows */
+    PATCH_BYTES = 32 * 1024,  /* of the first cache for a patch, if a tile needs no more, */
+    MOST_PATCHED = 16 * VL,   /* which serves so many columns */
+};
 
 INLINE ptrdiff_t divisor_of(ptrdiff_t a, ptrdiff_t b)
 {
@@ -27,7 +31,11 @@ INLINE ptrdiff_t divisor_of(ptrdiff_t a, ptrdiff_t b)
     return a;
 }
 
-INLINE ptrdiff_t part_of(ptrdiff_t i, ptrdiff_t parts, ptrdiff_t n) { return n * i / parts; }
+/* Where part i begins of n things divided as evenly as can be. */
+INLINE ptrdiff_t part_of(ptrdiff_t i, ptrdiff_t parts, ptrdiff_t n)
+{
+    return parts == 1 ? n * i : n * i / parts;
+}
 
 /* Cells of the row that stands for all rows outside the picture. */
 static ptrdiff_t planar_zero_cells(const Geometry *g)
@@ -54,18 +62,47 @@ static void planar_pack(const Geometry *g, ptrdiff_t blocks, const void *w_,
 
 /* ---------------------------------------------------------------- a block and its scratch */
 
-/* What the strips of one call have in common, and one thread's scratch memory. */
+/* What the tiles of one call have in common, and one thread's scratch memory. */
 typedef struct {
     const Planes *p;
-    ptrdiff_t chains, length; /* of one channel, and the rows of all its chains beyond R − 1 each */
-    ptrdiff_t jump;           /* between the output rows of a tile */
-    ptrdiff_t M, V;           /* of the largest tile */
-    int in_place;             /* x can be read as it is inside the picture */
-    ptrdiff_t slots, slot;    /* of a patch's row, and the cells of each */
+    ptrdiff_t chains; /* of one channel */
+    ptrdiff_t jump;   /* between the output rows of a tile */
+    ptrdiff_t M, V;   /* of the largest tile */
+    ptrdiff_t low, vectors; /* columns low … low + vectors * VL are read in place */
+    ptrdiff_t tall;         /* rows of a slab, whose tiles share a patch */
+    ptrdiff_t width;        /* output columns of a patch */
+    ptrdiff_t slots, slot;  /* of a patch's row, and the cells of each */
     ptrdiff_t *columns, *patch_columns;
-    const real **rows, **patch_rows;
+    const real **rows; /* of one tile */
     real *weights, *patch, *sums;
 } PlanarWork;
+
+/* Rows that all chains read for n rows of output. */
+INLINE ptrdiff_t rows_read(const PlanarWork *work, ptrdiff_t n)
+{
+    const Geometry *g = &work->p->geometry;
+    return g->IC * (g->KH + work->chains * (n - 1));
+}
+
+/* Which columns are read in place, and how large a patch for the others is. A narrow picture costs
+ * less in one patch than in several. */
+static void divide_columns(PlanarWork *work)
+{
+    const Geometry *g = &work->p->geometry;
+    const ptrdiff_t reach = (g->KW - 1) * g->DW, rows = plane_rows((int)work->M, (int)work->V);
+    work->low = (g->PL + VL - 1) / VL * VL;
+    work->vectors = most(least(g->OW, g->IW + g->PL - reach) - work->low, 0) / VL;
+    if (g->SW != 1 || g->x_w != 1 || work->vectors < 2 * WIDEST)
+        work->low = g->OW, work->vectors = 0;
+    const ptrdiff_t right = g->OW - work->low - work->vectors * VL;
+    work->width = least(most(work->low, right), MOST_PATCHED);
+    work->width = (work->width + VL - 1) / VL * VL;
+    work->slot = (work->width + reach / g->SW + VL - 1) / VL * VL;
+    const ptrdiff_t row_bytes = work->slots * work->slot * (ptrdiff_t)sizeof(real);
+    work->tall = rows;
+    while (work->tall < g->OH && rows_read(work, work->tall + rows) * row_bytes <= PATCH_BYTES)
+        work->tall += rows;
+}
 
 /* Lay out the scratch memory from `base` on; the bytes that it takes. */
 static ptrdiff_t planar_lay_out(const Planes *p, char *base, PlanarWork *work)
@@ -77,10 +114,8 @@ static ptrdiff_t planar_lay_out(const Planes *p, char *base, PlanarWork *work)
     work->jump = g->DH / common;
     work->M = (g->OC + p->blocks - 1) / p->blocks;
     work->V = least(plane_vectors((int)work->M), (g->OW + VL - 1) / VL);
-    work->in_place = g->SW == 1 && g->x_w == 1;
     work->slots = least(g->SW / common_w, g->KW);
-    work->slot = work->V * VL + (g->KW - 1) * g->DW / g->SW;
-    const ptrdiff_t rows = g->IC * (g->KH + work->chains * (TALLEST - 1));
+    divide_columns(work);
     ptrdiff_t end = 0;
 #define TAKE(member, count) \
     do { \
@@ -89,10 +124,9 @@ static ptrdiff_t planar_lay_out(const Planes *p, char *base, PlanarWork *work)
     } while (0)
     TAKE(columns, g->KW);
     TAKE(patch_columns, g->KW);
-    TAKE(rows, rows);
-    TAKE(patch_rows, rows);
+    TAKE(rows, rows_read(work, TALLEST));
     TAKE(weights, work->chains > 1 ? work->M * g->IC * g->KH * g->KW : 0);
-    TAKE(patch, rows * work->slots * work->slot);
+    TAKE(patch, rows_read(work, work->tall) * work->slots * work->slot);
     TAKE(sums, g->out_w == 1 ? 0 : SUMS_HELD * VL);
 #undef TAKE
     return end;
@@ -108,13 +142,10 @@ static void planar_offsets(PlanarWork *work)
 {
     const Geometry *g = &work->p->geometry;
     const ptrdiff_t period = g->SW / divisor_of(g->SW, g->DW);
-    const ptrdiff_t rows = g->IC * (g->KH + work->chains * (TALLEST - 1));
     for (ptrdiff_t kw = 0; kw < g->KW; kw++) {
         work->columns[kw] = kw * g->DW;
         work->patch_columns[kw] = kw % period * work->slot + kw * g->DW / g->SW;
     }
-    for (ptrdiff_t i = 0; i < rows; i++)
-        work->patch_rows[i] = work->patch + i * work->slots * work->slot;
 }
 
 /* A block's weights [ic][kw][kh][m] as [ic][chain][kw][kh][m]. */
@@ -133,140 +164,182 @@ static const real *in_chains(const PlanarWork *work, const real *w, ptrdiff_t M)
     return work->weights;
 }
 
-/* ---------------------------------------------------------------- strips */
+/* ---------------------------------------------------------------- slabs */
 
+/* Output rows oh, oh + jump, … of a block. */
 typedef struct {
     const real *x; /* the first channel of the group in one image */
     real *out;     /* the block's first channel there */
-    ptrdiff_t M, R, oh;
-} PlanarStrip;
+    ptrdiff_t M, oh, rows;
+} Slab;
 
-/* The picture's row that is row i of a chain in the strip. */
-INLINE ptrdiff_t strip_row(const PlanarWork *work, const PlanarStrip *strip, ptrdiff_t chain,
-                           ptrdiff_t i)
+/* The picture's row that row i of a chain is. */
+INLINE ptrdiff_t slab_row(const PlanarWork *work, const Slab *slab, ptrdiff_t chain, ptrdiff_t i)
 {
     const Geometry *g = &work->p->geometry;
-    return strip->oh * g->SH - g->PT + chain * g->DH + i * work->jump * g->SH;
+    return slab->oh * g->SH - g->PT + chain * g->DH + i * work->jump * g->SH;
 }
 
-/* Where the windows of output column 0 begin, in every row that the strip reads. */
-static void find_rows(const PlanarWork *work, const PlanarStrip *strip)
+/* Where the windows of output column 0 begin, in every row that a tile reads in place. */
+static void find_in_place(const PlanarWork *work, const Slab *slab, ptrdiff_t first, ptrdiff_t R)
 {
     const Geometry *g = &work->p->geometry;
     const real **rows = work->rows, *zeros = (const real *)work->p->zeros - g->PL;
     for (ptrdiff_t ic = 0; ic < g->IC; ic++)
         for (ptrdiff_t chain = 0; chain < work->chains; chain++) {
-            const ptrdiff_t n = chain_length(g->KH, work->chains, chain) + strip->R - 1;
+            const ptrdiff_t n = chain_length(g->KH, work->chains, chain) + R - 1;
             for (ptrdiff_t i = 0; i < n; i++) {
-                const ptrdiff_t row = strip_row(work, strip, chain, i);
+                const ptrdiff_t row = slab_row(work, slab, chain, first + i);
                 *rows++ = row < 0 || row >= g->IH ? zeros
-                    : strip->x + ic * g->x_c + row * g->x_h - g->PL;
+                    : slab->x + ic * g->x_c + row * g->x_h - g->PL;
             }
         }
 }
 
-/* The cells that n output columns from `col` on meet; what a vector reads beyond is zero. */
-static void fill_patch(const PlanarWork *work, const PlanarStrip *strip, ptrdiff_t col,
-                       ptrdiff_t n)
+/* The same in a patch. */
+static void find_in_patch(const PlanarWork *work, const Slab *slab, ptrdiff_t first, ptrdiff_t R)
 {
     const Geometry *g = &work->p->geometry;
-    const ptrdiff_t cells = n + (g->KW - 1) * g->DW / g->SW;
+    const ptrdiff_t pitch = work->slots * work->slot;
+    const real **rows = work->rows, *patch = work->patch + first * pitch;
+    for (ptrdiff_t ic = 0; ic < g->IC; ic++)
+        for (ptrdiff_t chain = 0; chain < work->chains; chain++) {
+            const ptrdiff_t length = chain_length(g->KH, work->chains, chain);
+            for (ptrdiff_t i = 0; i < length + R - 1; i++)
+                *rows++ = patch + i * pitch;
+            patch += (length + slab->rows - 1) * pitch;
+        }
+}
+
+/* n cells, `step` of the picture's apart, n a multiple of VL; x may be outside the picture, which
+ * has the cells span.low … span.high − 1 of them. */
+INLINE void fill_row(const int step, ptrdiff_t slots, const real *x, Span span, real *dst,
+                     ptrdiff_t n)
+{
+    for (ptrdiff_t i = 0; i < n; i += VL) {
+        const real *from = x + step * i;
+        const ptrdiff_t low = span.low - step * i, high = span.high - step * i;
+        vec a, b = {0};
+        if (low <= 0 && high >= step * VL) {
+            a = vload(from);
+            if (step == 2)
+                b = vload(from + VL);
+        } else {
+            a = vload_where(vbetween(limited(low), limited(high)), from);
+            if (step == 2)
+                b = vload_where(vbetween(limited(low - VL), limited(high - VL)), from + VL);
+        }
+        vstore(dst + i, step == 2 ? veven(a, b) : a);
+        if (step == 2 && slots == 2)
+            vstore(dst + n + i, vodd(a, b));
+    }
+}
+
+/* The cells that the output columns from `col` on meet in all rows of a slab, zero beyond. */
+static void fill_patch(const PlanarWork *work, const Slab *slab, ptrdiff_t col)
+{
+    const Geometry *g = &work->p->geometry;
+    const ptrdiff_t first = col * g->SW - g->PL, pitch = work->slots * work->slot;
+    const int is_quick = g->x_w == 1 && (g->SW == 1 || (g->SW == 2 && g->DW % 2));
+    const Span all = inside(first, 1, g->SW * work->slot, g->IW);
     real *to = work->patch;
     for (ptrdiff_t ic = 0; ic < g->IC; ic++)
         for (ptrdiff_t chain = 0; chain < work->chains; chain++) {
-            const ptrdiff_t rows = chain_length(g->KH, work->chains, chain) + strip->R - 1;
-            for (ptrdiff_t i = 0; i < rows; i++) {
-                const ptrdiff_t row = strip_row(work, strip, chain, i);
-                for (ptrdiff_t slot = 0; slot < work->slots; slot++, to += work->slot) {
-                    const ptrdiff_t first = col * g->SW - g->PL + slot * g->DW % g->SW;
-                    gather_row(g, strip->x + ic * g->x_c + row * g->x_h + first * g->x_w, 1, row,
-                               inside(first, g->SW, cells, g->IW), g->SW, to, 0, cells);
-                    zero_run(to + cells, work->slot - cells);
-                }
+            const ptrdiff_t rows = chain_length(g->KH, work->chains, chain) + slab->rows - 1;
+            for (ptrdiff_t i = 0; i < rows; i++, to += pitch) {
+                const ptrdiff_t row = slab_row(work, slab, chain, i);
+                const real *x = slab->x + ic * g->x_c + row * g->x_h + first * g->x_w;
+                if (row < 0 || row >= g->IH)
+                    zero_run(to, pitch);
+                else if (is_quick && g->SW == 1)
+                    fill_row(1, 1, x, all, to, work->slot);
+                else if (is_quick)
+                    fill_row(2, work->slots, x, all, to, work->slot);
+                else
+                    for (ptrdiff_t slot = 0; slot < work->slots; slot++) {
+                        const ptrdiff_t shift = slot * g->DW % g->SW;
+                        gather_row(g, x + shift * g->x_w, 1, row,
+                                   inside(first + shift, g->SW, work->slot, g->IW), g->SW,
+                                   to + slot * work->slot, 0, work->slot);
+                    }
             }
         }
 }
 
-/* n output columns from `col` on, read from there in `tile`'s rows or from their beginning. */
-static void compute_columns(const PlanarWork *work, const PlanarStrip *strip, TileOfPlanes *tile,
-                            ptrdiff_t from, ptrdiff_t col, ptrdiff_t n)
+/* R rows × n output columns from `col` on, which begin at `from` in the tile's rows. */
+static void compute_tile(const PlanarWork *work, const Slab *slab, TileOfPlanes *tile,
+                         ptrdiff_t first, ptrdiff_t R, ptrdiff_t from, ptrdiff_t col, ptrdiff_t n)
 {
     const Geometry *g = &work->p->geometry;
-    const ptrdiff_t width = (n + VL - 1) / VL;
-    real *out = strip->out + strip->oh * g->out_h + col * g->out_w;
-    tile->out_c = g->out_c, tile->out_h = work->jump * g->out_h;
-    if (g->out_w != 1)
-        tile->out_c = strip->R * width * VL, tile->out_h = width * VL;
+    const ptrdiff_t width = (n + VL - 1) / VL, out_h = work->jump * g->out_h;
+    real *out = slab->out + slab->oh * g->out_h + first * out_h + col * g->out_w;
     real *sums = g->out_w == 1 ? out : work->sums;
-    plane_tiles[strip->M][strip->R][width](tile, from, n, sums);
+    tile->out_c = g->out_w == 1 ? g->out_c : R * width * VL;
+    tile->out_h = g->out_w == 1 ? out_h : width * VL;
+    plane_tiles[slab->M][R][width](tile, from, n, sums);
     const int rest = tile->clamp.rest;
     if (rest == ACT_NONE && g->out_w == 1)
         return;
-    for (ptrdiff_t m = 0; m < strip->M; m++)
-        for (ptrdiff_t r = 0; r < strip->R; r++) {
+    for (ptrdiff_t m = 0; m < slab->M; m++)
+        for (ptrdiff_t r = 0; r < R; r++) {
             real *row = sums + m * tile->out_c + r * tile->out_h;
             if (rest != ACT_NONE)
                 activate_dense(rest, vsplat((real)work->p->slope), row, row, n);
             if (g->out_w != 1)
-                move(1, n, row, 0, 1, out + m * g->out_c + r * work->jump * g->out_h, 0,
-                     g->out_w);
+                move(1, n, row, 0, 1, out + m * g->out_c + r * out_h, 0, g->out_w);
         }
 }
 
-/* Columns first … stop − 1 from patches. */
-static void compute_patched(const PlanarWork *work, const PlanarStrip *strip, TileOfPlanes *tile,
-                            ptrdiff_t first, ptrdiff_t stop)
+/* Columns begin … end − 1 of a slab, in strips of tiles. */
+static void compute_columns(const PlanarWork *work, const Slab *slab, TileOfPlanes *tile,
+                            int in_place, ptrdiff_t begin, ptrdiff_t end)
 {
-    tile->rows = (const real *const *)work->patch_rows, tile->columns = work->patch_columns;
-    for (ptrdiff_t col = first; col < stop; col += work->V * VL) {
-        const ptrdiff_t n = least(work->V * VL, stop - col);
-        fill_patch(work, strip, col, n);
-        compute_columns(work, strip, tile, 0, col, n);
-    }
-}
-
-/* Whole vectors of columns from `first` on, where they lie. */
-static void compute_in_place(const PlanarWork *work, const PlanarStrip *strip, TileOfPlanes *tile,
-                             ptrdiff_t first, ptrdiff_t vectors)
-{
-    find_rows(work, strip);
-    tile->rows = (const real *const *)work->rows, tile->columns = work->columns;
+    const ptrdiff_t tall = plane_rows((int)slab->M, (int)work->V);
+    const ptrdiff_t strips = (slab->rows + tall - 1) / tall;
+    const ptrdiff_t vectors = (end - begin + VL - 1) / VL;
     const ptrdiff_t bands = (vectors + work->V - 1) / work->V;
-    for (ptrdiff_t i = 0; i < bands; i++) {
-        const ptrdiff_t col = first + part_of(i, bands, vectors) * VL;
-        compute_columns(work, strip, tile, col, col,
-                        first + part_of(i + 1, bands, vectors) * VL - col);
+    tile->columns = in_place ? work->columns : work->patch_columns;
+    for (ptrdiff_t i = 0; i < strips; i++) {
+        const ptrdiff_t first = part_of(i, strips, slab->rows);
+        const ptrdiff_t R = part_of(i + 1, strips, slab->rows) - first;
+        if (in_place)
+            find_in_place(work, slab, first, R);
+        else
+            find_in_patch(work, slab, first, R);
+        for (ptrdiff_t band = 0; band < bands; band++) {
+            const ptrdiff_t from = part_of(band, bands, vectors) * VL;
+            const ptrdiff_t stop = least(part_of(band + 1, bands, vectors) * VL, end - begin);
+            compute_tile(work, slab, tile, first, R, in_place ? begin + from : from, begin + from,
+                         stop - from);
+        }
     }
 }
 
-static void compute_strip(const PlanarWork *work, const PlanarStrip *strip, TileOfPlanes *tile)
+static void compute_patched(const PlanarWork *work, const Slab *slab, TileOfPlanes *tile,
+                            ptrdiff_t begin, ptrdiff_t end)
 {
-    const Geometry *g = &work->p->geometry;
-    const ptrdiff_t low = (g->PL + VL - 1) / VL * VL;
-    const ptrdiff_t inside = least(g->OW, g->IW + g->PL - (g->KW - 1) * g->DW) - low;
-    const ptrdiff_t vectors = most(inside, 0) / VL;
-    if (!work->in_place || 2 * vectors * VL < g->OW) { /* a single patch costs less than two */
-        compute_patched(work, strip, tile, 0, g->OW);
-        return;
+    for (ptrdiff_t col = begin; col < end; col += work->width) {
+        fill_patch(work, slab, col);
+        compute_columns(work, slab, tile, 0, col, least(col + work->width, end));
     }
-    compute_patched(work, strip, tile, 0, low);
-    compute_in_place(work, strip, tile, low, vectors);
-    compute_patched(work, strip, tile, low + vectors * VL, g->OW);
 }
 
-/* Output rows first … stop − 1 of a block of M channels. */
-static void compute_planes(const PlanarWork *work, PlanarStrip *strip, TileOfPlanes *tile,
+/* Output rows first … stop − 1 of a block. */
+static void compute_planes(const PlanarWork *work, Slab *slab, TileOfPlanes *tile,
                            ptrdiff_t first, ptrdiff_t stop)
 {
-    const ptrdiff_t tall = plane_rows((int)strip->M, (int)work->V);
+    const Geometry *g = &work->p->geometry;
+    const ptrdiff_t high = work->low + work->vectors * VL;
+    tile->rows = work->rows;
     for (ptrdiff_t residue = 0; residue < work->jump && first + residue < stop; residue++) {
         const ptrdiff_t rows = (stop - first - residue + work->jump - 1) / work->jump;
-        const ptrdiff_t strips = (rows + tall - 1) / tall;
-        for (ptrdiff_t i = 0; i < strips; i++) {
-            const ptrdiff_t from = part_of(i, strips, rows);
-            strip->oh = first + residue + from * work->jump;
-            strip->R = part_of(i + 1, strips, rows) - from;
-            compute_strip(work, strip, tile);
+        for (ptrdiff_t from = 0; from < rows; from += work->tall) {
+            slab->oh = first + residue + from * work->jump;
+            slab->rows = least(work->tall, rows - from);
+            compute_patched(work, slab, tile, 0, work->low);
+            if (work->vectors)
+                compute_columns(work, slab, tile, 1, work->low, high);
+            compute_patched(work, slab, tile, high, g->OW);
         }
     }
 }
@@ -279,32 +352,35 @@ INLINE int can_roll(const Geometry *g)
         && g->SW <= 2 && g->x_w == 1 && g->out_w == 1;
 }
 
-/* Rows first … stop − 1 of each of a block's M channels. */
-static void roll_planes(const PlanarWork *work, const PlanarStrip *at, const TileOfPlanes *tile,
-                        ptrdiff_t first, ptrdiff_t stop)
+/* Rows first … stop − 1 of each of a block's M channels, or of two blocks of one channel. */
+INLINE void roll_planes(const Planes *p, const RollColumns *columns, const Slab *at,
+                        const TileOfPlanes *tile, int pair, ptrdiff_t first, ptrdiff_t stop)
 {
-    const Geometry *g = &work->p->geometry;
+    const Geometry *g = &p->geometry;
     const int is_large = g->IH * g->IW * (ptrdiff_t)sizeof(real) > STRIP_BYTES;
-    const ptrdiff_t strips = is_large ? (stop - first + STRIP - 1) / STRIP : 1;
-    Roll roll = {.zeros = work->p->zeros, .x_h = g->x_h, .out_h = g->out_h, .IH = g->IH,
-                 .clamp = tile->clamp};
+    const ptrdiff_t strip = is_large ? STRIP : stop - first;
+    Roll roll = {.zeros = p->zeros, .x_h = g->x_h, .out_h = g->out_h, .IH = g->IH, .apart = at->M,
+                 .x_next = g->x_c, .out_next = g->out_c, .clamp = tile->clamp};
     for (ptrdiff_t m = 0; m < at->M; m++) {
-        roll.bias = vsplat(tile->bias ? tile->bias[m] : 0);
-        for (int i = 0; i < 9; i++)
-            roll.w[i] = vsplat(tile->weights[(i % 3 * 3 + i / 3) * at->M + m]);
-        for (ptrdiff_t i = 0; i < strips; i++) {
-            const ptrdiff_t from = first + part_of(i, strips, stop - first);
-            roll.rows = first + part_of(i + 1, strips, stop - first) - from;
+        roll.w = tile->weights + m;
+        roll.bias = tile->bias ? tile->bias + m : NULL;
+        for (ptrdiff_t from = first; from < stop; from += strip) {
+            roll.rows = least(strip, stop - from);
             roll.row = from * g->SH - g->PT;
             roll.x = at->x + roll.row * g->x_h - g->PL;
-            real *out = at->out + m * g->out_c + from * g->out_h;
-            if (g->SW == 1)
-                roll_rows(1, &roll, g->PL, g->IW, g->OW, out);
+            roll.out = at->out + m * g->out_c + from * g->out_h;
+            if (pair)
+                (g->SW == 1 ? roll_planes_1 : roll_planes_2)(&roll, columns->edges);
+            else if (g->SW == 1)
+                roll_rows(1, &roll, columns);
             else
-                roll_rows(2, &roll, g->PL, g->IW, g->OW, out);
-            for (ptrdiff_t r = 0; r < roll.rows && tile->clamp.rest != ACT_NONE; r++)
-                activate_dense(tile->clamp.rest, vsplat((real)work->p->slope),
-                               out + r * g->out_h, out + r * g->out_h, g->OW);
+                roll_rows(2, &roll, columns);
+            if (tile->clamp.rest == ACT_NONE)
+                continue;
+            for (ptrdiff_t i = 0; i < roll.rows * (pair ? 2 : 1); i++) {
+                real *row = roll.out + i % roll.rows * g->out_h + i / roll.rows * g->out_c;
+                activate_dense(tile->clamp.rest, vsplat((real)p->slope), row, row, g->OW);
+            }
         }
     }
 }
@@ -312,32 +388,49 @@ static void roll_planes(const PlanarWork *work, const PlanarStrip *at, const Til
 static void planar_run(const Planes *p, ptrdiff_t begin, ptrdiff_t end, void *scratch)
 {
     const Geometry *g = &p->geometry;
-    const int rolls = can_roll(g);
+    RollColumns columns;
+    int rolls = can_roll(g);
+    if (rolls) {
+        roll_columns(&columns, (int)g->SW, g->PL, g->IW, g->OW);
+        rolls = columns.count <= MOST_EDGES;
+    }
+    const int pairs = rolls && g->OC == 1 && p->chunks == 1 && rolls_in_pairs(&columns);
     PlanarWork work;
     planar_lay_out(p, scratch, &work);
     if (!rolls)
         planar_offsets(&work);
     TileOfPlanes tile = {.channels = g->IC, .chains = work.chains, .KH = g->KH, .KW = g->KW,
                          .clamp = clamp_of(p->activation)};
+    ptrdiff_t chunk = begin % p->chunks, block = begin / p->chunks % p->blocks;
+    ptrdiff_t group = begin / p->chunks / p->blocks % p->G;
+    ptrdiff_t n = begin / p->chunks / p->blocks / p->G;
     for (ptrdiff_t item = begin; item < end; item++) {
-        const ptrdiff_t chunk = item % p->chunks, block = item / p->chunks % p->blocks;
-        const ptrdiff_t group = item / p->chunks / p->blocks % p->G;
-        const ptrdiff_t n = item / p->chunks / p->blocks / p->G;
         const ptrdiff_t first = part_of(block, p->blocks, g->OC), oc = group * g->OC + first;
-        PlanarStrip strip = {
+        Slab slab = {
             .x = (const real *)p->x + n * p->x_n + group * g->IC * g->x_c,
             .out = (real *)p->out + n * p->out_n + oc * g->out_c,
             .M = part_of(block + 1, p->blocks, g->OC) - first,
         };
         const real *w = (const real *)p->weights + oc * g->IC * g->KH * g->KW;
-        tile.bias = p->bias ? (const real *)p->bias + oc : NULL;
         const ptrdiff_t row = part_of(chunk, p->chunks, g->OH);
         const ptrdiff_t stop = part_of(chunk + 1, p->chunks, g->OH);
-        tile.weights = rolls ? w : in_chains(&work, w, strip.M);
+        const int pair = pairs && item + 1 < end && group + 1 < p->G;
+        tile.bias = p->bias ? (const real *)p->bias + oc : NULL;
+        tile.weights = rolls ? w : in_chains(&work, w, slab.M);
         if (rolls)
-            roll_planes(&work, &strip, &tile, row, stop);
+            roll_planes(p, &columns, &slab, &tile, pair, row, stop);
         else
-            compute_planes(&work, &strip, &tile, row, stop);
+            compute_planes(&work, &slab, &tile, row, stop);
+        if (pair)
+            item++, group++;
+        if (++chunk < p->chunks)
+            continue;
+        chunk = 0;
+        if (++block < p->blocks)
+            continue;
+        block = 0;
+        if (++group == p->G)
+            group = 0, n++;
     }
 }
 

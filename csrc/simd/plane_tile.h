@@ -39,7 +39,7 @@ INLINE int plane_rows(int M, int V)
 typedef struct {
     ptrdiff_t channels, chains;    /* chains of one channel */
     ptrdiff_t KH, KW;
-    const real *const *rows;       /* of the strip: KH of the chain + R − 1 for every chain */
+    const real **rows;        /* of the strip: KH of the chain + R − 1 for every chain */
     const ptrdiff_t *columns;      /* offset of each kernel column in a row */
     const real *weights;           /* [channel][chain][kw][kh][m] */
     const real *bias;              /* of M channels, or NULL */
@@ -96,7 +96,7 @@ INLINE void plane_tile(const int M, const int R, const int V, const TileOfPlanes
                 acc[m][r][v] = vsplat(t->bias ? t->bias[m] : 0);
 
     const real *w = t->weights;
-    const real *const *rows = t->rows;
+    const real **rows = t->rows;
     for (ptrdiff_t ic = 0; ic < t->channels; ic++)
         for (ptrdiff_t chain = 0; chain < t->chains; chain++) {
             const ptrdiff_t KH = chain_length(t->KH, t->chains, chain);

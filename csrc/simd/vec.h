@@ -128,6 +128,7 @@ INLINE void vstore_lanes(real *p, ptrdiff_t step, vec v)
  * vstore_n(p, n, v)  writes the first n elements only
  * vbetween(a, b)     the lanes a … b − 1, for 0 ≤ a and b ≤ VL
  * vload_where(m, p)  the elements of p where m holds, 0 elsewhere; reads nothing else
+ * vstore_where(m, p, v)  writes the elements where m holds, nothing else
  */
 
 #if VEC_BYTES == 64
@@ -152,6 +153,7 @@ INLINE vec vmin(vec a, vec b) { return MM(min)(a, b); }
 INLINE vec vload_n(const real *p, ptrdiff_t n) { return MM(maskz_loadu)(vfirst(n), p); }
 INLINE void vstore_n(real *p, ptrdiff_t n, vec v) { MM(mask_storeu)(p, vfirst(n), v); }
 INLINE vec vload_where(mask m, const real *p) { return MM(maskz_loadu)(m, p); }
+INLINE void vstore_where(mask m, real *p, vec v) { MM(mask_storeu)(p, m, v); }
 
 #else
 
@@ -193,6 +195,7 @@ INLINE void vstore_n(real *p, ptrdiff_t n, vec v)
 }
 
 INLINE vec vload_where(mask m, const real *p) { return MM(maskload)(p, (__m256i)m); }
+INLINE void vstore_where(mask m, real *p, vec v) { MM(maskstore)(p, (__m256i)m, v); }
 
 #else
 
@@ -220,6 +223,13 @@ INLINE vec vload_where(mask m, const real *p)
         if (m[i])
             v[i] = p[i];
     return v;
+}
+
+INLINE void vstore_where(mask m, real *p, vec v)
+{
+    for (int i = 0; i < VL; i++)
+        if (m[i])
+            p[i] = v[i];
 }
 
 #endif
