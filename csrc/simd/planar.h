@@ -16,7 +16,7 @@
 #include "roll3.h"
 
 enum {
-    STRIP_BYTES = 256 * 1024, /* larger planes */
+    STRIP_BYTES = 8 * 1024,   /* larger planes */
     STRIP = 8,                /* roll in strips of so many rows */
     PATCH_BYTES = 32 * 1024,  /* of the first cache for a patch, if a tile needs no more, */
     MOST_PATCHED = 16 * VL,   /* which serves so many columns */
