@@ -27,6 +27,10 @@ BELIEF, DOUBT = 0.05, math.log(4)
 """A price without evidence stays near the one before: off by a factor of four costs as much as
 being wrong by this share on one call."""
 
+STALLED, STALL = 2.0, 1e-4
+"""Two threads that took so many times longer than one, and so many seconds more, were waiting
+for other work."""
+
 
 def prices(
     row: Kernel, measured: Sequence[Measured], before: Mapping[str, float]
@@ -91,7 +95,10 @@ def _signed_soft(error: Vector) -> Vector:
 def _threads(times: Sequence[Times], call: float) -> dict[str, float]:
     """What a team costs and what of the work one thread does alone, from runs on two threads:
     run2 = call + team + work · (serial + (1 − serial) / 2)."""
-    both = [(t.run - call, t.run2 - call) for t in times if t.run2 is not None and t.run > call]
+    both = [
+        (t.run - call, t.run2 - call) for t in times
+        if t.run2 is not None and t.run > call and t.run2 < STALLED * t.run + STALL
+    ]
     if len(both) < FEWEST:
         return {}
     one, two = np.array(both).T
