@@ -27,8 +27,9 @@ cnp.import_array()
 
 cdef enum:
     LINE = 64                  # bytes of a cache line
-    BLOCK_BYTES = 1024 * 1024  # of the second cache for the values and products of a block
-    KEPT_BYTES = 1024 * 1024   # of transformed weights that stay there from block to block
+    KEPT_BYTES = 1024 * 1024   # of transformed weights that stay near from block to block:
+    BLOCK_BYTES = 1024 * 1024  # then these for the values and products of a block,
+    LARGE_BLOCK_BYTES = 3 << 20  # else many tiles, that the weights be transformed less often
     CHUNK_BYTES = 640 * 1024   # of those that are transformed together
     FEWEST = 12                # tiles that make a panel of weights worth loading
     MOST_COLUMNS = 32          # tiles of a block side by side
@@ -190,12 +191,13 @@ cdef Cutting cut(Shape* s, Py_ssize_t N, int threads) noexcept:
     cdef Geometry* g = &w.geometry
     cdef Py_ssize_t VL = s.table.width, vector = VL * s.table.itemsize
     cdef Py_ssize_t widest = ceil_div(s.vectors, s.panels)
-    cdef Py_ssize_t tiles, most, block_rows, block_cols, height, width
+    cdef Py_ssize_t tiles, budget, most, block_rows, block_cols, height, width
     c.pictures = N * min(g.DH, g.OH) * min(g.DW, g.OW)
     c.rows = ceil_div(ceil_div(g.OH, g.DH), w.m)
     c.cols = ceil_div(ceil_div(g.OW, g.DW), w.m)
     tiles = c.pictures * c.rows * c.cols
-    most = max(FEWEST, BLOCK_BYTES // (s.points * (s.slabs + widest) * vector))
+    budget = BLOCK_BYTES if w.transformed else LARGE_BLOCK_BYTES
+    most = max(FEWEST, budget // (s.points * (s.slabs + widest) * vector))
     most = max(1, min(most, tiles * s.G * s.panels // threads))
     c.together, c.row_blocks, c.col_blocks = 1, 1, 1
     if c.rows * c.cols <= most:

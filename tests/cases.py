@@ -95,6 +95,23 @@ CONV_BORDERS = (
     ),
 )
 
+# Winograd's: tiles of 2, 4 and 6 cut by the edge, blocks of some dozen of them over one picture or
+# several, chunks of 64 channels, weights that are kept transformed and others.
+CONV_TILES = (
+    *(_conv(f"tiles{n}", 1, 3, (n, n + 2), 5, (3, 3), padding=1) for n in (1, 3, 4, 5, 6, 7, 13)),
+    _conv("tile_blocks", 1, 17, (31, 30), 33, (3, 3), padding=1),
+    _conv("tile_columns", 1, 2, (9, 150), 3, (3, 3), padding=1),
+    _conv("tiles_of_pictures", 9, 20, (7, 7), 17, (3, 3), padding=1),
+    _conv("tiles_two_chunks", 1, 70, (9, 9), 65, (3, 3), padding=1),
+    _conv("tiles_untransformed", 1, 130, (9, 8), 130, (3, 3), padding=1),
+    _conv("tiles_5x5", 2, 33, (11, 10), 65, (5, 5), padding=2),
+    _conv("tiles_5x5_s2", 1, 20, (15, 22), 17, (5, 5), stride=2, padding=(2, 1)),
+    _conv("tiles_7x7_s2", 1, 17, (22, 23), 17, (7, 7), stride=2, padding=3),
+    _conv("tiles_3x3_s2", 1, 65, (20, 43), 70, (3, 3), stride=2, padding=1),
+    _conv("tiles_dilated", 2, 17, (19, 40), 33, (3, 3), dilation=(2, 3), padding=(2, 3)),
+    _conv("tiles_dilated_far", 1, 3, (60, 9), 4, (3, 3), dilation=(29, 4)),
+)
+
 CONV_SHAPES = (
     _conv("one_cell", 1, 1, (1, 1), 1, (1, 1)),
     _conv("whole_picture", 2, 3, (4, 5), 6, (4, 5)),
@@ -162,7 +179,7 @@ CONV_NONFINITE = (
     _conv("inf_weights_depthwise", 1, 4, (6, 20), 4, (3, 3), "inf_weights", padding=1, groups=4),
 )
 
-CONV = CONV_SHAPES + CONV_BORDERS + CONV_NONFINITE
+CONV = CONV_SHAPES + CONV_TILES + CONV_BORDERS + CONV_NONFINITE
 
 # ---------------------------------------------------------------- conv2d_input_grad
 

@@ -99,10 +99,19 @@ static void turn_out(ptrdiff_t n, const real *pixels, real *out, ptrdiff_t plane
 
 /* ---------------------------------------------------------------- input */
 
+/* `n` pixels, `step` apart in planes of pixels side by side: all between are turned, in `spare`. */
+static void turn_in_steps(ptrdiff_t n, ptrdiff_t step, const real *x, ptrdiff_t plane, real *dst,
+                          real *spare)
+{
+    turn_in((n - 1) * step + 1, x, plane, spare);
+    for (ptrdiff_t i = 0; i < n; i++, dst += VL, spare += step * VL)
+        vstore(dst, vload(spare));
+}
+
 /* One slab of one picture, padding written out: patch[row][col][VL], rows `pitch` vectors apart.
- * Lanes beyond the last channel are zero. */
+ * Lanes beyond the last channel are zero. `spare` has room for α rows. */
 static void gather_patch(const Winograd *w, const TileBlock *b, Picture picture, ptrdiff_t slab,
-                         const real *x, ptrdiff_t pitch, real *patch)
+                         const real *x, ptrdiff_t pitch, real *patch, real *spare)
 {
     const Geometry *g = &w->geometry;
     const ptrdiff_t rows = patch_rows(w, b), cols = patch_cols(w, b);
@@ -123,11 +132,18 @@ static void gather_patch(const Winograd *w, const TileBlock *b, Picture picture,
             zero_run(patch, cols * VL);
         zero_run(patch, span.low * VL);
         zero_run(patch + span.high * VL, (cols - span.high) * VL);
-        if (width >= LANE && n == VL && step_w * g->x_w == 1)
-            turn_in(width, x + row * g->x_h + left + span.low, g->x_c, dst);
-        else if (width)
-            move(width, n, x + row * g->x_h + (left + span.low * step_w) * g->x_w,
-                 step_w * g->x_w, g->x_c, dst, VL, 1);
+        const real *from = x + row * g->x_h + (left + span.low * step_w) * g->x_w;
+        if (!width)
+            continue;
+        if (g->x_c == 1 && n == VL)
+            for (ptrdiff_t i = 0; i < width; i++)
+                vstore(dst + i * VL, vload(from + i * step_w * g->x_w));
+        else if (width < LANE || n < VL || g->x_w != 1 || step_w > w->m + w->r - 1)
+            move(width, n, from, step_w * g->x_w, g->x_c, dst, VL, 1);
+        else if (step_w == 1)
+            turn_in(width, from, g->x_c, dst);
+        else
+            turn_in_steps(width, step_w, from, g->x_c, dst, spare);
     }
 }
 
@@ -173,7 +189,7 @@ static void winograd_input(const Winograd *w, const TileBlock *b, ptrdiff_t slab
     real *values = (real *)values_ + slab * w->tile_pitch * VL;
     for (ptrdiff_t i = 0; i < b->pictures; i++, values += b->rows * b->cols * VL) {
         const Picture picture = picture_at(&w->geometry, b->picture + i);
-        gather_patch(w, b, picture, slab, x, pitch, patch);
+        gather_patch(w, b, picture, slab, x, pitch, patch, rows);
         switch (w->m + w->r - 1) {
 #define CASE(alpha) \
     case alpha: \
@@ -200,12 +216,16 @@ static void winograd_pack(const Winograd *w, ptrdiff_t channels, ptrdiff_t V, co
 {
     const Geometry *g = &w->geometry;
     const ptrdiff_t r = w->r, taps = g->KH * g->KW, together = most(1, PACKED_TOGETHER / taps);
+    const int dense = strides[3] == 1 && strides[2] == g->KW && strides[1] == taps;
     Geometry piece = *g;
     real gathered[PACKED_TOGETHER * VL];
     for (ptrdiff_t c = 0; c < g->IC; c += together) {
+        const real *from = (const real *)weights + c * strides[1];
         piece.IC = least(together, g->IC - c);
-        pack_panel(&piece, channels, VL, (const real *)weights + c * strides[1], strides,
-                   gathered);
+        if (dense && channels == VL && piece.IC * taps >= LANE)
+            turn_in(piece.IC * taps, from, strides[0], gathered);
+        else
+            pack_panel(&piece, channels, VL, from, strides, gathered);
         for (ptrdiff_t phase = 0; phase < phases_of(g); phase++) {
             real *dst = (real *)panel + (phase * g->IC + c) * r * r * V * VL;
             for (ptrdiff_t ic = 0; ic < piece.IC; ic++)
@@ -308,10 +328,10 @@ INLINE int vanishes(const Winograd *w, ptrdiff_t phase, ptrdiff_t point)
 }
 
 /* Add a chunk's products to the sums of all points. The first chunk belongs to a whole phase, so
- * that it starts them all. Meanwhile memory from `ahead` on is brought near. */
+ * that it starts them all. Meanwhile memory from `ahead` to `stop` is brought near. */
 static void multiply_chunk(const Winograd *w, ptrdiff_t i, ptrdiff_t tiles, ptrdiff_t V,
                            const real *values, const real *weights, const real *ahead,
-                           real *products)
+                           const real *stop, real *products)
 {
     const Geometry *g = &w->geometry;
     const ptrdiff_t phase = i / chunks_of(w), first = i % chunks_of(w) * w->chunk;
@@ -322,8 +342,8 @@ static void multiply_chunk(const Winograd *w, ptrdiff_t i, ptrdiff_t tiles, ptrd
         for (ptrdiff_t piece = 0; piece < pieces && !vanishes(w, phase, point); piece++) {
             const ptrdiff_t t = first_of(piece, pieces, tiles);
             const ptrdiff_t M = first_of(piece + 1, pieces, tiles) - t;
-            winograd_tiles[V][M](channels, values + t * VL, slab, weights, ahead, i == 0,
-                                 products + t * V * VL);
+            winograd_tiles[V][M](channels, values + t * VL, slab, weights,
+                                 ahead < stop ? ahead : weights, i == 0, products + t * V * VL);
             ahead += channels * (64 / (ptrdiff_t)sizeof(real));
         }
         values += w->values_pitch * VL;
@@ -386,6 +406,9 @@ static void store_pixels(const Winograd *w, ptrdiff_t channels, real *pixels, pt
     for (ptrdiff_t r = 0; r < rows; r++, out += out_h, pixels += cols * VL)
         if (cols >= LANE && channels == VL && out_w == 1)
             turn_out(cols, pixels, out, g->out_c);
+        else if (g->out_c == 1 && channels == VL)
+            for (ptrdiff_t c = 0; c < cols; c++)
+                vstore(out + c * out_w, vload(pixels + c * VL));
         else
             move(cols, channels, pixels, VL, 1, out, out_w, g->out_c);
 }
@@ -443,13 +466,14 @@ static void winograd_output(const Winograd *w, const TileBlock *b, ptrdiff_t fir
     real *products = scratch, *pixels = products + points_of(w) * w->products_pitch * VL;
     real *weights = pixels + b->rows * b->cols * w->m * w->m * VL;
     for (ptrdiff_t i = 0; i < phases_of(&w->geometry) * chunks_of(w); i++) {
-        const real *u = (const real *)panel + i * step, *next = u + step;
+        const real *u = (const real *)panel + i * step, *next = u, *stop = u;
         if (!w->transformed) {
             winograd_weights(w, i, V, panel, weights);
             u = weights;
             next = taps_of(w, i + 1, V, panel);
+            stop = taps_of(w, i + 2, V, panel);
         }
-        multiply_chunk(w, i, tiles, V, values, u, next, products);
+        multiply_chunk(w, i, tiles, V, values, u, next, stop, products);
     }
     pixels_of_products(w, b, first_vector, V, products, bias, out, pixels);
 }

@@ -135,12 +135,14 @@ def winograd(m: int) -> Callable[[Conv2dSpec, int], Features]:
         found["transformed_in"] = points * tiles * ins
         found["transformed_out"] = points * tiles * outs
         found["gathered"] = spec.N * spec.IC * spec.IH * spec.IW
-        # The weights pass again and again, once for every block of tiles in the cache.
+        # Weights that would not stay in the cache are transformed again for each block of tiles.
         size = itemsize(spec.dtype) * lanes
-        block = max(12.0, CACHE_BYTES / (points * (ins + 4) * size))
-        found["panel_bytes_far"] = beyond(panel * size) * math.ceil(tiles / spec.G / block)
-        found["pack_transformed"] = panel
-        found["pack_panel_bytes_far"] = beyond(panel * size)
+        kept = panel * size <= CACHE_BYTES
+        block = max(12.0, (1 if kept else 3) * CACHE_BYTES / (points * (ins + min(outs, 4)) * size))
+        blocks = math.ceil(tiles / spec.G / block)
+        found["transformed_weights"] = 0 if kept else panel * blocks
+        found["pack_transformed"] = panel if kept else 0
+        found["pack_taps"] = spec.G * phases * icg * outs * (-(-spec.KH // spec.SH)) ** 2
         return found
 
     return counted
