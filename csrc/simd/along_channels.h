@@ -43,8 +43,14 @@ static void product_along_channels(const Block *b)
                            .w_pitch = b->panel_size, .step = b->step, .sums_pitch = pitch};
             const real *w = (const real *)b->weights + from * b->panel_size
                 + (b->first + k) * PANEL;
+            /* The first tiles ask for the weights of the next pass, each for one panel's. */
+            const ptrdiff_t in_strip = width / PANEL;
+            const real *next = w + (k + job.terms < b->terms ? job.terms * PANEL
+                                    : in_strip * b->panel_size - k * PANEL);
+            ptrdiff_t asked = 0;
             for (ptrdiff_t r = 0; r < rows; r++)
                 for (ptrdiff_t piece = 0; piece < pieces; piece++) {
+                    job.later = asked < in_strip ? next + asked++ * b->panel_size : w;
                     const ptrdiff_t c = first_of(piece, pieces, cols);
                     const ptrdiff_t M = first_of(piece + 1, pieces, cols) - c;
                     const real *x = (const real *)b->pixels + r * b->pitch + c * b->step;

@@ -57,6 +57,7 @@ typedef struct {
     const ptrdiff_t *offsets;
     ptrdiff_t w_pitch; /* between scalars along pixels, between panels along channels */
     ptrdiff_t step;    /* between pixels, where vectors run along channels */
+    const real *later; /* likewise: a line for each term, asked for while there is time */
     ptrdiff_t sums_pitch;
     /* Along pixels only. The first tile of a strip leaves the vectors that it loads in `dense`,
      * one after another, and the others read them there: aligned, and in one stream rather than
@@ -82,8 +83,10 @@ INLINE void tile_along_channels(const int M, const int V, const TileJob *job, co
     EACH_M EACH_V acc[m][v] = vload(bias ? bias + v * VL : sums + m * pitch + v * VL);
 
     const ptrdiff_t *offsets = job->offsets, *end = offsets + job->terms;
-    for (; offsets < end; offsets++, w += PANEL) {
+    const real *later = job->later;
+    for (; offsets < end; offsets++, w += PANEL, later += PANEL) {
         const real *pixels = x + *offsets;
+        __builtin_prefetch(later, 0, 2);
         vec b[LARGEST_V];
         EACH_V {
             b[v] = vload(w + v / PANEL_VECTORS * job->w_pitch + v % PANEL_VECTORS * VL);
