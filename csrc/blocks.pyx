@@ -15,6 +15,7 @@ from fastconv.backends.cython.activation_elementwise cimport kind_of
 from fastconv.backends.cython.cutting cimport (
     COLUMNS, Cutting, IN_PLACE, PIXEL_BY_PIXEL, PLANES, along_pixels, cut, gcd, scratch_bytes,
 )
+from fastconv.backends.cython.geometry cimport geometry_of
 from fastconv.backends.cython.isa cimport Block, Gather, Gathering, Geometry, Kernels, kernels, team
 from fastconv.backends.cython.memory cimport give, take
 
@@ -27,22 +28,6 @@ cdef enum:
 
 
 # ---------------------------------------------------------------- geometry
-
-
-cdef Geometry geometry_of(spec):
-    """The sizes; strides as of dense arrays."""
-    cdef Geometry g
-    g.IC, g.IH, g.IW = spec.IC // spec.G, spec.IH, spec.IW
-    g.OC, g.OH, g.OW = spec.OC // spec.G, spec.OH, spec.OW
-    g.KH, g.KW, g.SH, g.SW = spec.KH, spec.KW, spec.SH, spec.SW
-    g.DH, g.DW, g.PT, g.PL = spec.DH, spec.DW, spec.PT, spec.PL
-    if spec.layout == "NHWC":
-        g.x_c, g.x_w, g.x_h = 1, spec.IC, spec.IC * spec.IW
-        g.out_c, g.out_w, g.out_h = 1, spec.OC, spec.OC * spec.OW
-    else:
-        g.x_c, g.x_w, g.x_h = spec.IH * spec.IW, 1, spec.IW
-        g.out_c, g.out_w, g.out_h = spec.OH * spec.OW, 1, spec.OW
-    return g
 
 
 cdef Geometry geometry_with(spec, cnp.ndarray x, cnp.ndarray out, Py_ssize_t size):

@@ -81,10 +81,6 @@ cdef class Calls:
                 self.note(last)
             self.known[key] = outcome
 
-    def forget(self):
-        """For when choices may have become others."""
-        self.known.clear()
-
     def __len__(self):
         return len(self.known)
 

@@ -10,6 +10,7 @@ from cython.parallel cimport prange
 from libc.string cimport memset
 
 from fastconv.backends.cython.activation_elementwise cimport kind_of
+from fastconv.backends.cython.geometry cimport geometry_of
 from fastconv.backends.cython.isa cimport Geometry, Kernels, Planes, kernels, team
 from fastconv.backends.cython.memory cimport give, take
 
@@ -111,10 +112,7 @@ cdef inline Py_ssize_t in_lines(Py_ssize_t nbytes) noexcept nogil:
 
 cdef int set_geometry(Planes* planes, spec, const Kernels* table) except -1:
     cdef Geometry* g = &planes.geometry
-    g.IC, g.IH, g.IW = spec.IC // spec.G, spec.IH, spec.IW
-    g.OC, g.OH, g.OW = spec.OC // spec.G, spec.OH, spec.OW
-    g.KH, g.KW, g.SH, g.SW = spec.KH, spec.KW, spec.SH, spec.SW
-    g.DH, g.DW, g.PT, g.PL = spec.DH, spec.DW, spec.PT, spec.PL
+    g[0] = geometry_of(spec)
     planes.N, planes.G, planes.chunks = spec.N, spec.G, 1
     planes.blocks = (g.OC + table.planar.together - 1) // table.planar.together
     return 0

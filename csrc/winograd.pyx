@@ -13,6 +13,7 @@ from cython.parallel cimport prange, threadid
 from libc.string cimport memcpy, memset
 
 from fastconv.backends.cython.activation_elementwise cimport kind_of
+from fastconv.backends.cython.geometry cimport geometry_of
 from fastconv.backends.cython.isa cimport (
     Geometry, Kernels, TileBlock, Winograd, kernels, team,
 )
@@ -65,11 +66,7 @@ cdef Shape shape_of(Py_ssize_t m, spec):
     cdef Py_ssize_t vector, phases, widest
     s.table = kernels(spec.dtype)
     vector = s.table.width * s.table.itemsize
-    g.IC, g.IH, g.IW = spec.IC // spec.G, spec.IH, spec.IW
-    g.OC, g.OH, g.OW = spec.OC // spec.G, spec.OH, spec.OW
-    g.KH, g.KW, g.SH, g.SW = spec.KH, spec.KW, spec.SH, spec.SW
-    g.DH, g.DW, g.PT, g.PL = spec.DH, spec.DW, spec.PT, spec.PL
-    g.x_c = g.x_h = g.x_w = g.out_c = g.out_h = g.out_w = 0
+    g[0] = geometry_of(spec)
     w.m, w.r = m, ceil_div(max(g.KH, g.KW), max(g.SH, g.SW))
     s.points = (w.m + w.r - 1) * (w.m + w.r - 1)
     phases = g.SH * g.SW
