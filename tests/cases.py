@@ -253,6 +253,8 @@ _WINDOWS: tuple[tuple[str, tuple[int, int, int, int], Any, dict[str, Any]], ...]
     ("kx1", (1, 3, 33, 4), (5, 1), {"stride": 1, "padding": (2, 0)}),
     ("whole", (2, 3, 5, 6), (5, 6), {}),
     ("large_window", (1, 1, 20, 19), 13, {"stride": 3, "padding": 6}),
+    ("far_apart", (1, 2, 3, 76), (1, 20), {"stride": 18, "padding": (0, 9)}),
+    ("mostly_padding", (1, 2, 2, 3), 151, {"stride": 40, "padding": 75}),
     ("ceil", (1, 3, 8, 10), 3, {"stride": 2, "ceil_mode": True}),
     ("ceil_padded", (1, 3, 6, 7), 3, {"stride": 2, "padding": 1, "ceil_mode": True}),
     ("ceil_dropped_window", (1, 3, 7, 6), 2, {"stride": 3, "padding": 1, "ceil_mode": True}),

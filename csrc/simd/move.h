@@ -16,14 +16,16 @@ INLINE void copy_run(const real *src, real *dst, ptrdiff_t n)
         vstore_n(dst + i, n - i, vload_n(src + i, n - i));
 }
 
-INLINE void zero_run(real *dst, ptrdiff_t n)
+INLINE void fill_run(real *dst, real value, ptrdiff_t n)
 {
     ptrdiff_t i = 0;
     for (; i <= n - VL; i += VL)
-        vstore(dst + i, (vec){0});
+        vstore(dst + i, vsplat(value));
     if (i < n)
-        vstore_n(dst + i, n - i, (vec){0});
+        vstore_n(dst + i, n - i, vsplat(value));
 }
+
+INLINE void zero_run(real *dst, ptrdiff_t n) { fill_run(dst, 0, n); }
 
 /* From two vectors that begin 0 and VL − 1 cells after a cell: that cell and every second one
  * after it. The last is the last cell of the second vector, so that nothing beyond it is read. */

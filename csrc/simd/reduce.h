@@ -15,13 +15,13 @@
 
 enum {
     LEVEL = 64,          /* cells of a partial sum */
-    LONG_WINDOW = 2 * VL /* contiguous cells from which on a single window is worth vectors */
+    LONG_WINDOW = 2 * VL, /* contiguous cells from which on a single window is worth vectors */
+    FAR = 1 << 26        /* stride of which the last lane's index may not fit 32 bits */
 };
 
 /* ---------------------------------------------------------------- one cell more */
 
 enum { OP_MAX, OP_SUM, OP_ABS, OP_SQUARE, OP_POWER };
-enum { FINISH_NONE, FINISH_SCALE, FINISH_DIVIDE, FINISH_ROOT2, FINISH_ROOT };
 
 INLINE real start_of(int op) { return op == OP_MAX ? -(real)INFINITY : 0; }
 
@@ -70,35 +70,67 @@ INLINE real take(int op, double norm, real sum, real v)
     }
 }
 
-INLINE vec vfinish(int finish, double value, vec sum)
+/* ---------------------------------------------------------------- the last step */
+
+enum { FINISH_NONE, FINISH_SCALE, FINISH_DIVIDE, FINISH_ROOT2, FINISH_ROOT };
+
+typedef struct {
+    int kind;
+    real factor;          /* of FINISH_SCALE, and about 1 / divisor */
+    real divisor;         /* of FINISH_DIVIDE */
+    double exponent;      /* of FINISH_ROOT */
+} Finish;
+
+/* sum / divisor, to the bit: the remainder of an approximate quotient is exact and corrects it
+ * (N. Brisebarre, J.-M. Muller and S. K. Raina, "Accelerating correctly rounded floating-point
+ * division when the divisor is known in advance", 2004), unless something over- or underflows. */
+INLINE vec vquotient(vec sum, real divisor, real inverse)
 {
-    switch (finish) {
+#if defined(__FMA__)
+    const real tiny = REAL_BITS == 32 ? (real)0x1p-60 : (real)0x1p-500;
+    const vec quotient = sum * inverse, size = vmax(sum, -sum);
+    const mask plain = vgreater(size, vsplat(tiny)) & vless(size, vsplat((real)INFINITY));
+    const mask neither = (mask)~vgreater(size, vsplat(0)); /* 0 or NaN */
+    if (divisor < 0x1p24 && vall(plain | neither))
+        return vfma(sum - quotient * divisor, vsplat(inverse), quotient);
+#endif
+    return sum / vsplat(divisor);
+}
+
+INLINE vec vroot2(vec v)
+{
+    for (int i = 0; i < VL; i++)
+        v[i] = sqrt(v[i]);
+    return v;
+}
+
+INLINE vec vfinish(const Finish *finish, vec sum)
+{
+    switch (finish->kind) {
     case FINISH_SCALE:
-        return sum * vsplat((real)value);
+        return sum * vsplat(finish->factor);
     case FINISH_DIVIDE:
-        return sum / vsplat((real)value);
+        return vquotient(sum, finish->divisor, finish->factor);
     case FINISH_ROOT2:
-        for (int i = 0; i < VL; i++)
-            sum[i] = sqrt(sum[i]);
-        return sum;
+        return vroot2(sum);
     case FINISH_ROOT:
-        return vpower(sum, value);
+        return vpower(sum, finish->exponent);
     default:
         return sum;
     }
 }
 
-INLINE real finished(int finish, double value, real sum)
+INLINE real finished(const Finish *finish, real sum)
 {
-    switch (finish) {
+    switch (finish->kind) {
     case FINISH_SCALE:
-        return sum * (real)value;
+        return sum * finish->factor;
     case FINISH_DIVIDE:
-        return sum / (real)value;
+        return sum / finish->divisor;
     case FINISH_ROOT2:
         return sqrt(sum);
     case FINISH_ROOT:
-        return power(sum, value);
+        return power(sum, finish->exponent);
     default:
         return sum;
     }
@@ -114,8 +146,7 @@ typedef struct {
     real *out;
     ptrdiff_t out_step, n;
     double norm;
-    int finish;
-    double value;
+    Finish finish;
 } Run;
 
 /* Elements of a (0 … VL − 1) and of b (VL …) by constant numbers. */
@@ -140,6 +171,18 @@ INLINE vec vpick_every(vec a, vec b, int first, int step)
     return vpick(a, b, from);
 }
 
+/* Elements first, first + 3, … of a, b and c end to end. */
+INLINE vec vpick_third(vec a, vec b, vec c, int first)
+{
+    ivec lower, upper;
+    for (int i = 0; i < VL; i++) {
+        const int from = first + 3 * i;
+        lower[i] = from < 2 * VL ? from : 0;
+        upper[i] = from < 2 * VL ? i : from - VL;
+    }
+    return vpick(vpick(a, b, lower), c, upper);
+}
+
 /* The elements p[0], p[stride], …: n ≤ VL of them; nothing behind the last is read. */
 INLINE vec load_every(ptrdiff_t stride, const real *p, ptrdiff_t n)
 {
@@ -154,6 +197,8 @@ INLINE vec load_every(ptrdiff_t stride, const real *p, ptrdiff_t n)
         const vec b = n == VL ? vload(p + VL - 1) : vload_n(p + VL - 1, upper > 0 ? upper : 0);
         return vpick(a, b, from);
     }
+    if (stride > -FAR && stride < FAR)
+        return vgather_where(vfirst(n), p, vlanes() * (integer)stride, (vec){0});
     real lanes[VL] = {0};
     for (ptrdiff_t i = 0; i < n; i++)
         lanes[i] = p[i * stride];
@@ -205,7 +250,7 @@ INLINE void reduce_vector(const int op, const ptrdiff_t stride, const Run *run, 
         }
     total = vtake(joining(op), 0, total, sum);
     store_every(run->out_step, run->out + e * run->out_step, n,
-                vfinish(run->finish, run->value, total));
+                vfinish(&run->finish, total));
 }
 
 /* Four vectors of neighbours. */
@@ -250,73 +295,15 @@ INLINE void reduce_four(const int op, const Run *run, ptrdiff_t e)
     total3 = vtake(joining(op), 0, total3, sum3);
     const ptrdiff_t step = run->out_step;
     real *out = run->out + e * step;
-    store_every(step, out, VL, vfinish(run->finish, run->value, total0));
-    store_every(step, out + VL * step, VL, vfinish(run->finish, run->value, total1));
-    store_every(step, out + 2 * VL * step, VL, vfinish(run->finish, run->value, total2));
-    store_every(step, out + 3 * VL * step, VL, vfinish(run->finish, run->value, total3));
-}
-
-/* The next `cells` cells of every row, taken together. */
-INLINE vec reduce_rows(const int op, const Run *run, const real *x, ptrdiff_t cells)
-{
-    vec sum = vsplat(start_of(op));
-    for (ptrdiff_t i = 0; i < run->rows; i++, x += run->row)
-        sum = vtake(op, run->norm, sum, cells >= VL ? vload(x) : vload_n(x, cells > 0 ? cells : 0));
-    return sum;
-}
-
-/* 2 or 3 neighbouring taps, stride 1: each cell is loaded once and moved along in registers. */
-INLINE void reduce_shifted(const int op, const int taps, const Run *run)
-{
-    const int join = joining(op);
-    const ptrdiff_t cells = run->n + taps - 1;
-    vec here = reduce_rows(op, run, run->x, cells), next;
-    for (ptrdiff_t e = 0; e < run->n; e += VL, here = next) {
-        next = reduce_rows(op, run, run->x + e + VL, cells - e - VL);
-        vec sum = vtake(join, 0, here, vpick_every(here, next, 1, 1));
-        if (taps == 3)
-            sum = vtake(join, 0, sum, vpick_every(here, next, 2, 1));
-        store_every(run->out_step, run->out + e * run->out_step,
-                    least(run->n - e, VL), vfinish(run->finish, run->value, sum));
-    }
-}
-
-/* The same at stride 2. */
-INLINE void reduce_pairs(const int op, const int taps, const Run *run)
-{
-    const int join = joining(op);
-    for (ptrdiff_t e = 0; e < run->n; e += VL) {
-        const ptrdiff_t n = least(run->n - e, VL), cells = 2 * n + taps - 2;
-        const real *x = run->x + 2 * e;
-        const vec a = reduce_rows(op, run, x, cells);
-        const vec b = reduce_rows(op, run, x + VL, cells - VL);
-        const vec even = vpick_every(a, b, 0, 2), odd = vpick_every(a, b, 1, 2);
-        vec sum = vtake(join, 0, even, odd);
-        if (taps == 3) {
-            const vec c = reduce_rows(op, run, x + 2 * VL, cells - 2 * VL);
-            sum = vtake(join, 0, sum, vpick_every(even, c, 1, 1));
-        }
-        store_every(run->out_step, run->out + e * run->out_step, n,
-                    vfinish(run->finish, run->value, sum));
-    }
-}
-
-/* Whether reduce_shifted or reduce_pairs is for these windows. */
-INLINE int in_registers(ptrdiff_t rows, ptrdiff_t taps, ptrdiff_t tap, ptrdiff_t stride)
-{
-    return rows <= 8 && (taps == 2 || taps == 3) && tap == 1 && (stride == 1 || stride == 2);
+    store_every(step, out, VL, vfinish(&run->finish, total0));
+    store_every(step, out + VL * step, VL, vfinish(&run->finish, total1));
+    store_every(step, out + 2 * VL * step, VL, vfinish(&run->finish, total2));
+    store_every(step, out + 3 * VL * step, VL, vfinish(&run->finish, total3));
 }
 
 INLINE void reduce_as(const int op, const Run *run)
 {
     ptrdiff_t e = 0;
-    if (op != OP_POWER && in_registers(run->rows, run->taps, run->tap, run->stride)) {
-        if (run->stride == 2)
-            run->taps == 2 ? reduce_pairs(op, 2, run) : reduce_pairs(op, 3, run);
-        else
-            run->taps == 2 ? reduce_shifted(op, 2, run) : reduce_shifted(op, 3, run);
-        return;
-    }
     switch (run->stride) {
     case 1:
         if (op != OP_POWER)
@@ -422,7 +409,7 @@ INLINE real reduce_window_as(const int op, const Run *run)
             part = reduce_few(op, run, x);
         sum = take(joining(op), 0, sum, part);
     }
-    return finished(run->finish, run->value, sum);
+    return finished(&run->finish, sum);
 }
 
 static real reduce_window(int op, const Run *run)
@@ -439,74 +426,6 @@ static real reduce_window(int op, const Run *run)
     default:
         return reduce_window_as(OP_POWER, run);
     }
-}
-
-/* ---------------------------------------------------------------- maxima and where they are */
-
-/* Like Run, for the maximum: the window of output e begins at index + e * index_step of its
- * plane, whose index grows by index_row and index_tap from cell to cell. */
-typedef struct {
-    ptrdiff_t rows, row, taps, tap;
-    const real *x;
-    ptrdiff_t stride;
-    real *out;
-    ptrdiff_t out_step, n;
-    int64_t *indices;
-    ptrdiff_t indices_step;
-    int64_t index;
-    ptrdiff_t index_step, index_row, index_tap;
-} MaxRun;
-
-/* The first of equal maxima, the last of several NaN, and the window's first cell if all of
- * them are −inf. */
-INLINE void maxima_vector(const ptrdiff_t stride, const MaxRun *run, ptrdiff_t e)
-{
-    const ptrdiff_t n = least(run->n - e, VL);
-    const real *x = run->x + e * stride;
-    vec best = vsplat(start_of(OP_MAX));
-    ivec at = {0};
-    for (ptrdiff_t i = 0; i < run->rows; i++)
-        for (ptrdiff_t j = 0; j < run->taps; j++) {
-            const vec v = load_every(stride, x + i * run->row + j * run->tap, n);
-            const mask better = (mask)(vgreater(v, best) | visnan(v));
-            const integer here = (integer)(i * run->index_row + j * run->index_tap);
-            best = vselect(better, v, best);
-            at = (ivec)vselect(better, (vec)(here - (ivec){0}), (vec)at);
-        }
-    store_every(run->out_step, run->out + e * run->out_step, n, best);
-    for (ptrdiff_t i = 0; i < n; i++)
-        run->indices[(e + i) * run->indices_step] =
-            run->index + (e + i) * run->index_step + at[i];
-}
-
-static void maxima(const MaxRun *run)
-{
-    if (run->stride == 1)
-        for (ptrdiff_t e = 0; e < run->n; e += VL)
-            maxima_vector(1, run, e);
-    else if (run->stride == 2)
-        for (ptrdiff_t e = 0; e < run->n; e += VL)
-            maxima_vector(2, run, e);
-    else
-        for (ptrdiff_t e = 0; e < run->n; e += VL)
-            maxima_vector(run->stride, run, e);
-}
-
-/* The same for a single window of any size. */
-static void maximum(const MaxRun *run)
-{
-    real best = start_of(OP_MAX);
-    ptrdiff_t at = 0;
-    for (ptrdiff_t i = 0; i < run->rows; i++)
-        for (ptrdiff_t j = 0; j < run->taps; j++) {
-            const real v = run->x[i * run->row + j * run->tap];
-            if (v > best || v != v) {
-                best = v;
-                at = i * run->index_row + j * run->index_tap;
-            }
-        }
-    *run->out = best;
-    *run->indices = run->index + at;
 }
 
 #endif

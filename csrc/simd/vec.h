@@ -54,6 +54,15 @@ INLINE void vstore(real *p, vec v) { *(unaligned_vec *)p = v; }
 /* Subtraction folds to a plain broadcast; s + {0} would not, because -0 + 0 is +0. */
 INLINE vec vsplat(real s) { return s - (vec){0}; }
 
+/* 0, 1, … VL − 1. */
+INLINE ivec vlanes(void)
+{
+    ivec lanes;
+    for (int i = 0; i < VL; i++)
+        lanes[i] = i;
+    return lanes;
+}
+
 /* a * b + c, fused where the instruction set can (-ffp-contract=fast). */
 INLINE vec vfma(vec a, vec b, vec c) { return a * b + c; }
 
@@ -124,11 +133,16 @@ INLINE void vstore_lanes(real *p, ptrdiff_t step, vec v)
  * vselect(m, a, b)   a where m holds, b elsewhere
  * vmax(a, b)         a > b ? a : b, so b comes out whenever one of the two is NaN
  * vmin(a, b)         a < b ? a : b, likewise
+ * vinside(at, n)     which elements of at are among 0 … n − 1
+ * vall(m)            whether m holds for every element
  * vload_n(p, n)      the first n elements of p, 0 ≤ n ≤ VL, the others 0; reads no further
  * vstore_n(p, n, v)  writes the first n elements only
  * vbetween(a, b)     the lanes a … b − 1, for 0 ≤ a and b ≤ VL
+ * vbetween_any(a, b) the same for any a and b
  * vload_where(m, p)  the elements of p where m holds, 0 elsewhere; reads nothing else
  * vstore_where(m, p, v)  writes the elements where m holds, nothing else
+ * vload_or(m, p, other)           p[i] where m holds, `other` elsewhere; reads nothing else
+ * vgather_where(m, p, at, other)  p[at[i]] likewise
  */
 
 #if VEC_BYTES == 64
@@ -147,6 +161,7 @@ INLINE mask vgreater(vec a, vec b) { return MM_MASK(cmp)(a, b, _CMP_GT_OQ); }
 INLINE mask vless(vec a, vec b) { return MM_MASK(cmp)(a, b, _CMP_LT_OQ); }
 INLINE mask visnan(vec a) { return MM_MASK(cmp)(a, a, _CMP_UNORD_Q); }
 INLINE mask vfirst(ptrdiff_t n) { return (mask)((1u << n) - 1); }
+INLINE int vall(mask m) { return m == (mask)~0u; }
 INLINE vec vselect(mask m, vec a, vec b) { return MM(mask_blend)(m, b, a); }
 INLINE vec vmax(vec a, vec b) { return MM(max)(a, b); }
 INLINE vec vmin(vec a, vec b) { return MM(min)(a, b); }
@@ -154,6 +169,25 @@ INLINE vec vload_n(const real *p, ptrdiff_t n) { return MM(maskz_loadu)(vfirst(n
 INLINE void vstore_n(real *p, ptrdiff_t n, vec v) { MM(mask_storeu)(p, vfirst(n), v); }
 INLINE vec vload_where(mask m, const real *p) { return MM(maskz_loadu)(m, p); }
 INLINE void vstore_where(mask m, real *p, vec v) { MM(mask_storeu)(p, m, v); }
+INLINE vec vload_or(mask m, const real *p, vec other) { return MM(mask_loadu)(other, m, p); }
+
+INLINE mask vinside(ivec at, integer n)
+{
+#if REAL_BITS == 32
+    return _mm512_cmplt_epu32_mask((__m512i)at, _mm512_set1_epi32(n));
+#else
+    return _mm512_cmplt_epu64_mask((__m512i)at, _mm512_set1_epi64(n));
+#endif
+}
+
+INLINE vec vgather_where(mask m, const real *p, ivec at, vec other)
+{
+#if REAL_BITS == 32
+    return _mm512_mask_i32gather_ps(other, m, (__m512i)at, p, 4);
+#else
+    return _mm512_mask_i64gather_pd(other, m, (__m512i)at, p, 8);
+#endif
+}
 
 #else
 
@@ -163,14 +197,8 @@ INLINE mask vgreater(vec a, vec b) { return a > b; }
 INLINE mask vless(vec a, vec b) { return a < b; }
 INLINE mask visnan(vec a) { return a != a; }
 
-INLINE mask vfirst(ptrdiff_t n)
-{
-    ivec index;
-    for (int i = 0; i < VL; i++)
-        index[i] = i;
-    return index < (integer)n - (ivec){0};
-}
-
+INLINE mask vfirst(ptrdiff_t n) { return vlanes() < (integer)n - (ivec){0}; }
+INLINE mask vinside(ivec at, integer n) { return (at >= 0) & (at < n); }
 INLINE vec vselect(mask m, vec a, vec b) { return (vec)((m & (ivec)a) | (~m & (ivec)b)); }
 
 #if VEC_BYTES == 32
@@ -183,10 +211,25 @@ INLINE vec vselect(mask m, vec a, vec b) { return (vec)((m & (ivec)a) | (~m & (i
 
 INLINE vec vmax(vec a, vec b) { return MM(max)(a, b); }
 INLINE vec vmin(vec a, vec b) { return MM(min)(a, b); }
+INLINE int vall(mask m) { return MM(movemask)((vec)m) == (1 << VL) - 1; }
 
 INLINE vec vload_n(const real *p, ptrdiff_t n)
 {
     return MM(maskload)(p, (__m256i)vfirst(n));
+}
+
+INLINE vec vload_or(mask m, const real *p, vec other)
+{
+    return vselect(m, MM(maskload)(p, (__m256i)m), other);
+}
+
+INLINE vec vgather_where(mask m, const real *p, ivec at, vec other)
+{
+#if REAL_BITS == 32
+    return _mm256_mask_i32gather_ps(other, p, (__m256i)at, (vec)m, 4);
+#else
+    return _mm256_mask_i64gather_pd(other, p, (__m256i)at, (vec)m, 8);
+#endif
 }
 
 INLINE void vstore_n(real *p, ptrdiff_t n, vec v)
@@ -201,6 +244,30 @@ INLINE void vstore_where(mask m, real *p, vec v) { MM(maskstore)(p, (__m256i)m, 
 
 INLINE vec vmax(vec a, vec b) { return vselect(a > b, a, b); }
 INLINE vec vmin(vec a, vec b) { return vselect(a < b, a, b); }
+
+INLINE int vall(mask m)
+{
+    integer all = -1;
+    for (int i = 0; i < VL; i++)
+        all &= m[i];
+    return all != 0;
+}
+
+INLINE vec vload_or(mask m, const real *p, vec other)
+{
+    for (int i = 0; i < VL; i++)
+        if (m[i])
+            other[i] = p[i];
+    return other;
+}
+
+INLINE vec vgather_where(mask m, const real *p, ivec at, vec other)
+{
+    for (int i = 0; i < VL; i++)
+        if (m[i])
+            other[i] = p[at[i]];
+    return other;
+}
 
 INLINE vec vload_n(const real *p, ptrdiff_t n)
 {
@@ -236,6 +303,13 @@ INLINE void vstore_where(mask m, real *p, vec v)
 #endif
 
 INLINE mask vbetween(ptrdiff_t a, ptrdiff_t b) { return vfirst(b) & ~vfirst(a); }
+
+INLINE mask vbetween_any(ptrdiff_t a, ptrdiff_t b)
+{
+    a = a < 0 ? 0 : a < VL ? a : VL;
+    b = b < 0 ? 0 : b < VL ? b : VL;
+    return vbetween(a, b);
+}
 
 /* ---------------------------------------------------------------- every other element
  *

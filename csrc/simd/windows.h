@@ -8,12 +8,14 @@
 enum { POOL_MAX, POOL_SUM, POOL_AVG, POOL_LP };
 
 /* The windows along one axis: output i covers the cells first[i], first[i] + step, … below
- * stop[i]. Those of the outputs regular_from … regular_to − 1 all have `taps` cells and begin
- * `stride` cells after one another. */
+ * stop[i]. If they are `even` these are the cells inside the picture of i · stride − before + j ·
+ * step, j < taps; else `taps` is the most that one of them has. `count` is the axis' factor of
+ * an average's divisor. */
 typedef struct {
     const int64_t *first, *stop, *count;
     ptrdiff_t step;
-    ptrdiff_t regular_from, regular_to, taps, stride;
+    int even;
+    ptrdiff_t before, taps, stride;
 } Windows;
 
 /* Of a (N, C, H, W) array. */
@@ -30,7 +32,9 @@ typedef struct {
     int wide_index; /* whether an index within a plane may not fit 32 bits */
     Windows rows, columns;
     Strides x, out, indices;
+    ptrdiff_t row_cells;     /* that pool_planes joins: a padded row, if its columns are even */
     ptrdiff_t channel_parts; /* into which pool_channels divides the channels */
+    ptrdiff_t block;         /* columns of a block of pool_channels, 0 for none */
 } Pooling;
 
 /* Work items begin … end − 1; `indices` may be NULL. */

@@ -54,7 +54,8 @@ cdef extern from "simd/windows.h":
         const int64_t* stop
         const int64_t* count
         Py_ssize_t step
-        Py_ssize_t regular_from, regular_to, taps, stride
+        bint even
+        Py_ssize_t before, taps, stride
     ctypedef struct Pooling:
         int mode
         double norm
@@ -63,7 +64,7 @@ cdef extern from "simd/windows.h":
         bint wide_index
         Windows rows, columns
         Strides x, out, indices
-        Py_ssize_t channel_parts
+        Py_ssize_t row_cells, channel_parts, block
     ctypedef void (*Pool)(const Pooling* pooling, const void* x, void* out, int64_t* indices,
                           Py_ssize_t begin, Py_ssize_t end, void* row) noexcept nogil
 
