@@ -182,5 +182,4 @@ cdef void flatten(Pooling* p, int64_t* bounds) noexcept:
     bounds[3], bounds[4] = 0, p.height * p.width
     p.rows.first, p.rows.stop, p.rows.count = &bounds[0], &bounds[1], &bounds[2]
     p.columns.first, p.columns.stop = &bounds[3], &bounds[4]
-    p.columns.taps = bounds[4]
-    p.columns.even = False
+    p.columns.taps, p.columns.before, p.columns.even = bounds[4], 0, False

@@ -137,7 +137,7 @@ def explain(
     ----------
     operation : str
         The name of a public function that runs one kernel, such as ``"conv2d"`` or
-        ``"max_pool2d"``; all but ``conv2d_pool2d``, which is conv2d and a pooling.
+        ``"max_pool2d"``.
     *shapes
         Its positional arguments, arrays given as their shapes: ``x_shape, w_shape`` for the
         convolutions, ``x_shape, pool_size`` for pooling and unpooling (whose indices have the

@@ -16,6 +16,7 @@ conv2d                 ``pack(spec, w, threads) -> packed``;
 conv2d_input_grad      the same, with ``dout`` for ``x`` and ``dx`` for ``out``: the
                        gradient of conv2d with respect to its input, plus ``bias``
                        (IC values) and the activation, which is conv_transpose2d
+conv2d_pool2d          the functions of conv2d; ``out`` is the pooled result
 pool2d                 ``run(spec, x, out, indices, threads)``; ``indices`` is an int64
                        array like ``out`` or None
 max_unpool2d           ``run(spec, x, indices, out, threads)``
@@ -47,10 +48,10 @@ all                    ``workspace_bytes(spec, threads) -> int``
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from .spec import ActivationSpec, Conv2dSpec, Pool2dSpec, UnpoolSpec, extent
+from .spec import ActivationSpec, Conv2dSpec, ConvPool2dSpec, Pool2dSpec, UnpoolSpec, extent
 
 BACKENDS = ("cython", "numba", "numpy", "reference", "cuda")
 """Every backend that has a name, the preferred first."""
@@ -170,7 +171,7 @@ def _winograd(m: int) -> WhyNot:
     return why_not
 
 
-ROWS: tuple[Kernel, ...] = (
+_CONV2D = (
     Kernel("conv2d", "direct", "cython", _patch),
     Kernel("conv2d", "im2col", "cython", _float_only),
     Kernel("conv2d", "winograd2", "cython", _winograd(2), direct_sum=False, rms_error=2e-6),
@@ -183,6 +184,21 @@ ROWS: tuple[Kernel, ...] = (
     Kernel("conv2d", "fft", "numpy", _float_only, direct_sum=False, rms_error=2e-6,
            paddings=("zeros", "circular")),
     Kernel("conv2d", "direct", "reference", _float_only),
+)
+
+
+def _pooled(row: Kernel) -> Kernel:
+    """The row of conv2d_pool2d that runs a convolution's kernel band by band."""
+
+    def why_not(spec: ConvPool2dSpec) -> str | None:
+        return row.why_not(spec.conv)
+
+    return replace(row, op="conv2d_pool2d", why_not=why_not, paddings=("zeros",))
+
+
+ROWS: tuple[Kernel, ...] = (
+    *_CONV2D,
+    *map(_pooled, _CONV2D),
     Kernel("conv2d_input_grad", "phases", "cython", _patch),
     Kernel("conv2d_input_grad", "phases", "numba", _float_only),
     Kernel("conv2d_input_grad", "phases", "numpy", _float_only),

@@ -18,6 +18,7 @@ from .spec import (
     LEAKY_SLOPE,
     ActivationSpec,
     Conv2dSpec,
+    ConvPool2dSpec,
     Pool2dSpec,
     Spec,
     UnpoolSpec,
@@ -63,6 +64,7 @@ _SPEC_OF: dict[str, tuple[str, Callable[..., Spec]]] = {
     "conv2d": ("conv2d", Conv2dSpec.of),
     "filter2d": ("conv2d", _filter),
     "conv_transpose2d": ("conv2d_input_grad", Conv2dSpec.of_transpose),
+    "conv2d_pool2d": ("conv2d_pool2d", ConvPool2dSpec.of),
     "max_pool2d": ("pool2d", partial(Pool2dSpec.of, "max")),
     "avg_pool2d": ("pool2d", partial(Pool2dSpec.of, "avg")),
     "sum_pool2d": ("pool2d", partial(Pool2dSpec.of, "sum")),
@@ -88,7 +90,7 @@ def described(operation: str, *shapes: Any, **options: Any) -> tuple[str, Spec]:
         one_of("layout", options["layout"], LAYOUTS)
     if "precision" in options:
         options["precision"] = config.precision_for(options["precision"])
-    elif op in ("conv2d", "conv2d_input_grad"):
+    elif op in ("conv2d", "conv2d_input_grad", "conv2d_pool2d"):
         options["precision"] = config.precision_for("default")
     if "dtype" in options:
         options["dtype"] = _dtype(operation, options["dtype"])

@@ -19,7 +19,16 @@ from .choices import Timing
 from .dispatch import Choice, predicted, verdicts
 from .ops import _run
 from .registry import Kernel
-from .spec import ActivationSpec, Conv2dSpec, Pool2dSpec, Spec, UnpoolSpec, dtype_of, in_layout
+from .spec import (
+    ActivationSpec,
+    Conv2dSpec,
+    ConvPool2dSpec,
+    Pool2dSpec,
+    Spec,
+    UnpoolSpec,
+    dtype_of,
+    in_layout,
+)
 
 Call = Callable[[], object]
 Clock = Callable[[], float]
@@ -149,7 +158,7 @@ def _given(op: str, spec: Spec) -> _Given:
     if isinstance(spec, ActivationSpec):
         x = _random(rng, (spec.size,), spec.kernel_spec.dtype)
         return _Given(x, np.zeros_like(x))
-    if isinstance(spec, Conv2dSpec):
+    if isinstance(spec, (Conv2dSpec, ConvPool2dSpec)):
         source, result = spec.x_shape, spec.out_shape
         if op == "conv2d_input_grad":
             source, result = result, source
@@ -190,7 +199,7 @@ def _trial(
     """A call of ``row`` on packed weights, and one that packs them, if there are any."""
     choice = Choice(row, row.sees(spec), threads)
     run: Any = choice.module.run
-    if isinstance(spec, Conv2dSpec):
+    if isinstance(spec, (Conv2dSpec, ConvPool2dSpec)):
         assert given.w is not None
         pack = partial(_run.pack, choice, given.w)
         return partial(_run.convolve, choice, spec, given.x, pack(), given.bias, given.out), pack

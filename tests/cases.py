@@ -17,6 +17,7 @@ from fastconv.spec import (
     ACTIVATIONS,
     ActivationSpec,
     Conv2dSpec,
+    ConvPool2dSpec,
     Pool2dSpec,
     Spec,
     UnpoolSpec,
@@ -41,6 +42,11 @@ class Case:
 
     def with_spec(self, **changes: Any) -> Case:
         """The same case with some fields of its spec changed."""
+        if isinstance(self.spec, ConvPool2dSpec):
+            shared = {k: v for k, v in changes.items() if k in ("dtype", "layout")}
+            return replace(self, spec=ConvPool2dSpec(
+                replace(self.spec.conv, **changes), replace(self.spec.pool, **shared)
+            ))
         return replace(self, spec=replace(self.spec, **changes))
 
     @property
@@ -254,6 +260,7 @@ _WINDOWS: tuple[tuple[str, tuple[int, int, int, int], Any, dict[str, Any]], ...]
     ("whole", (2, 3, 5, 6), (5, 6), {}),
     ("large_window", (1, 1, 20, 19), 13, {"stride": 3, "padding": 6}),
     ("far_apart", (1, 2, 3, 76), (1, 20), {"stride": 18, "padding": (0, 9)}),
+    ("whole_padded", (2, 3, 3, 2), 4, {"stride": 3, "padding": ((1, 1), (2, 0))}),
     ("mostly_padding", (1, 2, 2, 3), 151, {"stride": 40, "padding": 75}),
     ("ceil", (1, 3, 8, 10), 3, {"stride": 2, "ceil_mode": True}),
     ("ceil_padded", (1, 3, 6, 7), 3, {"stride": 2, "padding": 1, "ceil_mode": True}),
@@ -354,6 +361,37 @@ POOL = (
     _pool("lp", "photograph_60x60", (1, 3, 120, 130), 60, "positive", {"stride": 30}),
 )
 
+# ---------------------------------------------------------------- conv2d_pool2d
+
+
+def _fused(
+    name: str, n: int, ic: int, size: tuple[int, int], oc: int, kernel: tuple[int, int],
+    fill: str = "normal", **kwargs: Any,
+) -> Case:
+    spec = ConvPool2dSpec.of(
+        (n, ic, *size), (oc, ic // kwargs.get("groups", 1), *kernel), bias=True,
+        precision="fast", **kwargs,
+    )
+    return Case("conv2d_pool2d", name, spec, fill)
+
+
+FUSED = (
+    _fused("one_cell", 1, 1, (1, 1), 1, (1, 1), pool_size=1),
+    _fused("3x3", 2, 5, (9, 20), 17, (3, 3), padding=1),
+    _fused("3x3_overlapping", 1, 4, (13, 19), 9, (3, 3), padding=1, pool_size=3, pool_stride=2,
+           pool_padding=1),
+    _fused("7x7_s2", 1, 3, (24, 25), 10, (7, 7), stride=2, padding=3, pool_size=3, pool_stride=2,
+           pool_padding=1),
+    _fused("5x5_avg", 1, 2, (11, 12), 3, (5, 5), pool="avg", activation="tanh"),
+    _fused("same_sum", 1, 3, (8, 9), 4, (3, 3), padding="same", stride=2, pool="sum",
+           pool_size=(2, 3), pool_stride=1, pool_padding=((0, 1), (1, 0))),
+    _fused("avg_stride_over_window", 1, 3, (17, 9), 4, (3, 3), pool="avg", pool_size=2,
+           pool_stride=3, activation=None),
+    _fused("groups_dilated", 1, 6, (11, 12), 6, (3, 3), groups=3, dilation=2, padding=2),
+    _fused("padding_over_kernel", 1, 2, (3, 3), 3, (2, 2), padding=4),
+    _fused("nan", 1, 4, (9, 20), 5, (3, 3), "nan", padding=1),
+)
+
 # ---------------------------------------------------------------- max_unpool2d
 
 
@@ -396,7 +434,7 @@ ACTIVATION = (
 
 # ---------------------------------------------------------------- all
 
-CASES: tuple[Case, ...] = CONV + TRANSPOSED + POOL + UNPOOL + ACTIVATION
+CASES: tuple[Case, ...] = CONV + TRANSPOSED + FUSED + POOL + UNPOOL + ACTIVATION
 
 EPILOGUES = (
     _conv("3x3", 1, 5, (5, 9), 17, (3, 3), padding=1),
@@ -423,8 +461,8 @@ def cases(op: str) -> tuple[Case, ...]:
 
 def products(case: Case) -> int:
     """How many products are summed for one value of the result, at most."""
-    spec = case.spec
+    spec = case.spec.conv if isinstance(case.spec, ConvPool2dSpec) else case.spec
     if not isinstance(spec, Conv2dSpec):
         return 1
-    channels = (spec.IC if case.op == "conv2d" else spec.OC) // spec.G
+    channels = (spec.OC if case.op == "conv2d_input_grad" else spec.IC) // spec.G
     return channels * spec.KH * spec.KW

@@ -16,7 +16,7 @@ from cases import MAX_TO_RMS, Case, products, tolerance
 
 from fastconv.dispatch import available
 from fastconv.registry import Kernel, rows
-from fastconv.spec import ActivationSpec, Conv2dSpec, Pool2dSpec, UnpoolSpec
+from fastconv.spec import ActivationSpec, Conv2dSpec, ConvPool2dSpec, Pool2dSpec, UnpoolSpec
 
 # ---------------------------------------------------------------- rows
 
@@ -70,8 +70,10 @@ def data(case: Case) -> Data:
     rng = np.random.default_rng(zlib.crc32(f"{case.op} {case.name}".encode()))
     spec = case.spec
     x = _values(rng, in_shape(case), case)
-    if isinstance(spec, Conv2dSpec):
-        fan = products(case) / (1 if case.op == "conv2d" else spec.SH * spec.SW)
+    if isinstance(spec, (Conv2dSpec, ConvPool2dSpec)):
+        fan = products(case)
+        if case.op == "conv2d_input_grad":
+            fan /= spec.SH * spec.SW
         w = rng.standard_normal(spec.w_shape).astype(np.float32) / np.float32(fan**0.5)
         if case.fill == "inf_weights":
             _sprinkle(rng, w, (np.inf, -np.inf))
@@ -181,7 +183,7 @@ def call(
 ) -> None:
     """Pack and run as the contract says."""
     spec = case.spec
-    if isinstance(spec, Conv2dSpec):
+    if isinstance(spec, (Conv2dSpec, ConvPool2dSpec)):
         packed = module.pack(spec, given.w, threads)
         module.run(spec, given.x, packed, given.bias, result.out, threads)
     elif isinstance(spec, Pool2dSpec):

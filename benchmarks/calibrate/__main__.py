@@ -101,7 +101,10 @@ def _fit(measured: Sequence[Measured], keep: bool) -> None:
 
 def _as_json(prices: dict[str, dict[str, float]]) -> str:
     """A line for each row, in the order of the registry."""
-    lines = [f'"{row.name}": {json.dumps(prices[row.name])}' for row in registry.ROWS]
+    lines = [
+        f'"{row.name}": {json.dumps(prices[row.name])}'
+        for row in registry.ROWS if row.name in prices
+    ]
     return '{\n"prices": {\n' + ",\n".join(lines) + "\n}\n}\n"
 
 

@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 from ..registry import Kernel
-from ..spec import Spec, itemsize
+from ..spec import ConvPool2dSpec, Spec, itemsize
 from .features import PACK, Features, counts
 
 VECTOR_BYTES = 64
@@ -54,6 +55,12 @@ def _seconds(
     known: dict[str, Features],
 ) -> float:
     """``known`` has the counts of algorithms that another backend's row has asked for."""
+    if isinstance(spec, ConvPool2dSpec):
+        convolution = replace(row, op="conv2d")
+        pooling = replace(row, op="pool2d", algorithm="direct")
+        return seconds(
+            convolution, spec.conv, threads, packed=packed, vector_bytes=vector_bytes
+        ) + seconds(pooling, spec.pool, threads, vector_bytes=vector_bytes)
     found = known.get(row.algorithm)
     if found is None:
         lanes = max(1, vector_bytes // itemsize(spec.dtype))

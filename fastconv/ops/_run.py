@@ -7,19 +7,21 @@ from typing import Any
 from .. import arrays
 from ..arrays import Array
 from ..dispatch import Choice, select
-from ..spec import ActivationSpec, Conv2dSpec, Pool2dSpec, UnpoolSpec
+from ..spec import ActivationSpec, Conv2dSpec, ConvPool2dSpec, Pool2dSpec, UnpoolSpec
 from . import _again
 
 
-def convolve(choice: Choice, spec: Conv2dSpec, x: Array, packed: Any, bias: Array | None,
-             out: Array) -> None:
-    """Run a conv2d or conv2d_input_grad kernel on packed weights. ``x``, ``out`` as the caller
-    has them, in the spec's layout."""
+def convolve(
+    choice: Choice, spec: Conv2dSpec | ConvPool2dSpec, x: Array, packed: Any, bias: Array | None,
+    out: Array,
+) -> None:
+    """Run a kernel that has weights on packed ones. ``x``, ``out`` as the caller has them, in the
+    spec's layout."""
     if out.size == 0:
         return
     row, dtype = choice.row, choice.spec.dtype
     if choice.spec.padding_mode == "zeros":
-        x = arrays.padded(x, spec)
+        x = arrays.padded(x, spec.conv if isinstance(spec, ConvPool2dSpec) else spec)
     x = arrays.readable(arrays.logical(x, spec.layout), row, dtype)
     if bias is not None:
         bias = arrays.contiguous(bias, dtype)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,13 +9,10 @@ import numpy as np
 from .. import arrays, config
 from ..arrays import FLOATS, Array
 from ..dispatch import select
-from ..spec import HALF, Conv2dSpec, IntPair, PaddingLike, one_of
+from ..spec import Conv2dSpec, ConvPool2dSpec, IntPair, PaddingLike, one_of
 from . import _again, _run
-from .pooling import avg_pool2d, max_pool2d, sum_pool2d
 
-_POOLS: dict[str, Callable[..., Array]] = {
-    "max": max_pool2d, "avg": avg_pool2d, "sum": sum_pool2d,
-}
+_POOLS = ("max", "avg", "sum")
 
 
 def conv2d(
@@ -155,10 +151,11 @@ def conv_transpose2d(
 
 
 def _call(
-    op: str, spec: Conv2dSpec, result_shape: tuple[int, int, int, int], x: Array, w: Array,
-    bias: Array | None, algorithm: str, backend: str, out: object, asked: _again.Asked,
+    op: str, spec: Conv2dSpec | ConvPool2dSpec, result_shape: tuple[int, int, int, int],
+    x: Array, w: Array, bias: Array | None, algorithm: str, backend: str, out: object,
+    asked: _again.Asked,
 ) -> Array:
-    """Choose, pack and run: the part that a convolution and its transpose share."""
+    """Choose, pack and run: the part that all convolutions share."""
     bias = arrays.bias_of(bias, result_shape[1])
     choice = select(op, spec, algorithm, backend)
     result = arrays.result(out, result_shape, spec.dtype, spec.layout, x=x, w=w, bias=bias)
@@ -178,9 +175,9 @@ def conv2d_pool2d(
     algorithm: str = "auto", backend: str = "auto", precision: str = "default",
     out: Array | None = None,
 ) -> Array:
-    """Convolution, activation and pooling: one layer of a classic network.
+    """Convolution, activation and pooling: one layer of a classic network, in one pass.
 
-    Today the two steps run one after the other.
+    The convolution's maps are pooled band by band while they lie in the cache.
 
     Parameters
     ----------
@@ -203,35 +200,23 @@ def conv2d_pool2d(
     TypeError, ValueError, BackendUnavailableError
         As :func:`conv2d` and :func:`max_pool2d`.
     """
-    pooling = _POOLS[one_of("pool", pool, tuple(_POOLS))]
+    asked = "conv2d_pool2d", config.settings(), (x, w, bias), (
+        stride, padding, dilation, groups, padding_mode, activation, pool, pool_size, pool_stride,
+        pool_padding, layout, algorithm, backend, precision,
+    )
+    result: Array | None = _again.repeat(asked, out)
+    if result is not None:
+        return result
     x, w = arrays.array("x", x), arrays.array("w", w)
     bias = None if bias is None else arrays.array("bias", bias)
-    arrays.dtype_name(FLOATS, x=x, w=w, bias=bias)
-    _refuse_overlap(out, x=x, w=w, bias=bias)
-    dtype = x.dtype
-    # Half types stay in float32 between the steps, so that the result is rounded once.
-    wide = dtype.name in HALF
-    if wide:
-        x, w = x.astype(np.float32), w.astype(np.float32)
-        bias = None if bias is None else bias.astype(np.float32)
-    maps = conv2d(
-        x, w, bias, stride=stride, padding=padding, dilation=dilation, groups=groups,
-        padding_mode=padding_mode, activation=activation, layout=layout, algorithm=algorithm,
-        backend=backend, precision=precision,
+    spec = ConvPool2dSpec.of(
+        x.shape, w.shape, stride=stride, padding=padding, dilation=dilation, groups=groups,
+        padding_mode=padding_mode, dtype=arrays.dtype_name(FLOATS, x=x, w=w, bias=bias),
+        layout=layout, bias=bias is not None, activation=activation,
+        precision=config.precision_for(precision), pool=one_of("pool", pool, _POOLS),
+        pool_size=pool_size, pool_stride=pool_stride, pool_padding=pool_padding,
     )
-    into = None if wide else out
-    pooled = pooling(
-        maps, pool_size, stride=pool_stride, padding=pool_padding, layout=layout,
-        backend=backend, out=into,
-    )
-    if not wide:
-        return pooled
-    if out is None:
-        result = arrays.empty(pooled.shape, dtype.newbyteorder("="))
-    else:
-        result = arrays.checked_out(out, pooled.shape, dtype.name)
-    arrays.land(pooled, result)
-    return result
+    return _call("conv2d_pool2d", spec, spec.out_shape, x, w, bias, algorithm, backend, out, asked)
 
 
 def _refuse_overlap(out: object, **inputs: Any) -> None:

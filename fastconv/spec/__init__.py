@@ -32,9 +32,10 @@ from .arguments import (
 )
 from .convolution import Conv2dSpec
 from .elementwise import ActivationSpec
+from .fused import ConvPool2dSpec
 from .pooling import Pool2dSpec, UnpoolSpec
 
-Spec: TypeAlias = Conv2dSpec | Pool2dSpec | UnpoolSpec | ActivationSpec
+Spec: TypeAlias = Conv2dSpec | ConvPool2dSpec | Pool2dSpec | UnpoolSpec | ActivationSpec
 
 __all__ = [
     "ACTIVATIONS",
@@ -47,6 +48,7 @@ __all__ = [
     "PRECISIONS",
     "ActivationSpec",
     "Conv2dSpec",
+    "ConvPool2dSpec",
     "IntPair",
     "PaddingLike",
     "Pool2dSpec",
