@@ -74,8 +74,7 @@ static PlaneRows plane_rows_of(const Pooling *p, void *scratch)
     }
     planes.sliding = columns->even && p->x.w == 1 && p->out.w == 1
         && slides(planes.op, p->rows.taps, columns->taps, columns->step, columns->stride);
-    if (!planes.sliding)
-        fill_run(planes.row, start_of(planes.op), p->row_cells);
+    fill_run(planes.row, start_of(planes.op), p->row_cells);
     return planes;
 }
 
@@ -178,8 +177,8 @@ static void pool_row(const PlaneRows *planes, const real *x, real *out, ptrdiff_
             .before = columns->before, .out = out, .n = p->OW, .finish = *finish,
             .divisors = planes->divisors, .factor = (real)p->rows.count[oh],
         };
-        slide(planes->op, columns->taps, columns->stride, &line);
-        return;
+        if (slide(planes->op, columns->taps, columns->stride, &line))
+            return;
     }
     pool_joined_row(planes, x, out, rows, finish);
     if (planes->divisors)
