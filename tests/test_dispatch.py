@@ -72,7 +72,7 @@ def test_explain_tells_the_row_that_runs(backend: str, capfd: Any, monkeypatch: 
         (("sum_pool2d", X.shape, 2), "pool2d"), (("lp_pool2d", X.shape, 2, 2), "pool2d"),
         (("adaptive_avg_pool2d", X.shape, 3), "pool2d"), (("global_max_pool2d", X.shape), "pool2d"),
         (("max_unpool2d", X.shape, 2), "max_unpool2d"), (("relu", X.shape), "activation"),
-        (("tanh", (1000,)), "activation"),
+        (("tanh", (1000,)), "activation"), (("conv2d_pool2d", *SHAPES), "conv2d_pool2d"),
     ],
 )
 def test_explain_serves_every_operation(call: tuple[Any, ...], operation: str) -> None:
@@ -126,7 +126,7 @@ def test_every_row_can_be_asked_for(row: Kernel) -> None:
     call: tuple[Any, ...] = {
         "conv2d": ("conv2d", *SHAPES), "conv2d_input_grad": ("conv_transpose2d", *TRANSPOSED),
         "pool2d": ("max_pool2d", X.shape, 2), "max_unpool2d": ("max_unpool2d", X.shape, 2),
-        "activation": ("relu", X.shape),
+        "activation": ("relu", X.shape), "conv2d_pool2d": ("conv2d_pool2d", *SHAPES),
     }[row.op]
     with fc.options(precision="fast"):
         told = fc.explain(*call, algorithm=row.algorithm, backend=row.backend)
