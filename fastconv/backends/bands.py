@@ -22,7 +22,7 @@ from ..spec import Conv2dSpec, ConvPool2dSpec, Pool2dSpec, extent, itemsize
 
 Array = npt.NDArray[Any]
 
-BAND_BYTES = 1 << 20
+BAND_BYTES = 2 << 20
 """Of maps, at most, unless those of one row of the result are more."""
 STEP = 6
 """Rows of a band are a multiple of this where they can be, and so fill Winograd's tiles."""
@@ -106,12 +106,13 @@ def _images(spec: ConvPool2dSpec) -> int:
 
 @lru_cache(maxsize=256)
 def _bands(spec: ConvPool2dSpec) -> tuple[_Band, ...]:
+    """Bands of about equal numbers of rows."""
     conv, pool = spec.conv, spec.pool
     reach = extent(pool.KH, pool.DH)
-    rows = (BAND_BYTES // _row_bytes(spec) - reach) // pool.SH + 1
-    rows = max(1, rows - rows % STEP if rows > STEP else rows)
-    fits = conv.OH * _row_bytes(spec) <= BAND_BYTES
-    if fits or max(conv.PT, conv.PB) >= extent(conv.KH, conv.DH):
+    most = max(1, (BAND_BYTES // _row_bytes(spec) - reach) // pool.SH + 1)
+    rows = -(-pool.OH // -(-pool.OH // most))
+    rows = min(-(-rows // STEP) * STEP, most)
+    if max(conv.PT, conv.PB) >= extent(conv.KH, conv.DH):
         rows = pool.OH  # a band of padding alone would have no rows of x
     return tuple(_cut(conv, pool, first, min(first + rows, pool.OH), reach)
                  for first in range(0, pool.OH, rows))
