@@ -73,6 +73,8 @@ typedef struct {
     ptrdiff_t width;        /* output columns of a patch */
     ptrdiff_t slots, slot;  /* of a patch's row, and the cells of each */
     ptrdiff_t *columns, *patch_columns;
+    mask *inside;      /* for each vector of a patch's row, the lanes in the picture */
+    ptrdiff_t at;      /* the patch's first column that these are for */
     const real **rows; /* of one tile */
     real *weights, *patch, *sums;
 } PlanarWork;
@@ -84,12 +86,20 @@ INLINE ptrdiff_t rows_read(const PlanarWork *work, ptrdiff_t n)
     return g->IC * (g->KH + work->chains * (n - 1));
 }
 
+/* Rows of a tile of M channels. */
+INLINE ptrdiff_t tile_rows(const PlanarWork *work, ptrdiff_t M)
+{
+    const ptrdiff_t R = plane_rows((int)M, (int)work->V);
+    return is_straight(M, work->chains, work->p->geometry.KH) ? least(R, SUMS_STRAIGHT / work->V)
+                                                              : R;
+}
+
 /* Which columns are read in place, and how large a patch for the others is. A narrow picture costs
  * less in one patch than in several. */
 static void divide_columns(PlanarWork *work)
 {
     const Geometry *g = &work->p->geometry;
-    const ptrdiff_t reach = (g->KW - 1) * g->DW, rows = plane_rows((int)work->M, (int)work->V);
+    const ptrdiff_t reach = (g->KW - 1) * g->DW, rows = tile_rows(work, work->M);
     work->low = (g->PL + VL - 1) / VL * VL;
     work->vectors = most(least(g->OW, g->IW + g->PL - reach) - work->low, 0) / VL;
     if (g->SW != 1 || g->x_w != 1 || work->vectors < 2 * WIDEST)
@@ -124,6 +134,7 @@ static ptrdiff_t planar_lay_out(const Planes *p, char *base, PlanarWork *work)
     } while (0)
     TAKE(columns, g->KW);
     TAKE(patch_columns, g->KW);
+    TAKE(inside, g->SW * work->slot / VL);
     TAKE(rows, rows_read(work, TALLEST));
     TAKE(weights, work->chains > 1 ? work->M * g->IC * g->KH * g->KW : 0);
     TAKE(patch, rows_read(work, work->tall) * work->slots * work->slot);
@@ -142,6 +153,7 @@ static void planar_offsets(PlanarWork *work)
 {
     const Geometry *g = &work->p->geometry;
     const ptrdiff_t period = g->SW / divisor_of(g->SW, g->DW);
+    work->at = PTRDIFF_MIN; /* none yet */
     for (ptrdiff_t kw = 0; kw < g->KW; kw++) {
         work->columns[kw] = kw * g->DW;
         work->patch_columns[kw] = kw % period * work->slot + kw * g->DW / g->SW;
@@ -211,24 +223,24 @@ static void find_in_patch(const PlanarWork *work, const Slab *slab, ptrdiff_t fi
         }
 }
 
-/* n cells, `step` of the picture's apart, n a multiple of VL; x may be outside the picture, which
- * has the cells span.low … span.high − 1 of them. */
-INLINE void fill_row(const int step, ptrdiff_t slots, const real *x, Span span, real *dst,
+/* The lanes of the picture in each of the vectors that follow one another from column `first`. */
+static void find_inside(PlanarWork *work, ptrdiff_t first)
+{
+    const Geometry *g = &work->p->geometry;
+    for (ptrdiff_t i = 0; i < g->SW * work->slot / VL; i++) {
+        const ptrdiff_t low = -first - i * VL, high = g->IW - first - i * VL;
+        work->inside[i] = vbetween(limited(low), limited(high));
+    }
+    work->at = first;
+}
+
+/* n cells of a row, n a multiple of VL, as they are or every other one; x may be outside. */
+INLINE void fill_row(const int step, ptrdiff_t slots, const real *x, const mask *inside, real *dst,
                      ptrdiff_t n)
 {
-    for (ptrdiff_t i = 0; i < n; i += VL) {
-        const real *from = x + step * i;
-        const ptrdiff_t low = span.low - step * i, high = span.high - step * i;
-        vec a, b = {0};
-        if (low <= 0 && high >= step * VL) {
-            a = vload(from);
-            if (step == 2)
-                b = vload(from + VL);
-        } else {
-            a = vload_where(vbetween(limited(low), limited(high)), from);
-            if (step == 2)
-                b = vload_where(vbetween(limited(low - VL), limited(high - VL)), from + VL);
-        }
+    for (ptrdiff_t i = 0; i < n; i += VL, x += step * VL, inside += step) {
+        const vec a = vload_where(inside[0], x);
+        const vec b = step == 2 ? vload_where(inside[1], x + VL) : a;
         vstore(dst + i, step == 2 ? veven(a, b) : a);
         if (step == 2 && slots == 2)
             vstore(dst + n + i, vodd(a, b));
@@ -236,12 +248,13 @@ INLINE void fill_row(const int step, ptrdiff_t slots, const real *x, Span span, 
 }
 
 /* The cells that the output columns from `col` on meet in all rows of a slab, zero beyond. */
-static void fill_patch(const PlanarWork *work, const Slab *slab, ptrdiff_t col)
+static void fill_patch(PlanarWork *work, const Slab *slab, ptrdiff_t col)
 {
     const Geometry *g = &work->p->geometry;
     const ptrdiff_t first = col * g->SW - g->PL, pitch = work->slots * work->slot;
     const int is_quick = g->x_w == 1 && (g->SW == 1 || (g->SW == 2 && g->DW % 2));
-    const Span all = inside(first, 1, g->SW * work->slot, g->IW);
+    if (is_quick && work->at != first)
+        find_inside(work, first);
     real *to = work->patch;
     for (ptrdiff_t ic = 0; ic < g->IC; ic++)
         for (ptrdiff_t chain = 0; chain < work->chains; chain++) {
@@ -252,9 +265,9 @@ static void fill_patch(const PlanarWork *work, const Slab *slab, ptrdiff_t col)
                 if (row < 0 || row >= g->IH)
                     zero_run(to, pitch);
                 else if (is_quick && g->SW == 1)
-                    fill_row(1, 1, x, all, to, work->slot);
+                    fill_row(1, 1, x, work->inside, to, work->slot);
                 else if (is_quick)
-                    fill_row(2, work->slots, x, all, to, work->slot);
+                    fill_row(2, work->slots, x, work->inside, to, work->slot);
                 else
                     for (ptrdiff_t slot = 0; slot < work->slots; slot++) {
                         const ptrdiff_t shift = slot * g->DW % g->SW;
@@ -294,7 +307,7 @@ static void compute_tile(const PlanarWork *work, const Slab *slab, TileOfPlanes 
 static void compute_columns(const PlanarWork *work, const Slab *slab, TileOfPlanes *tile,
                             int in_place, ptrdiff_t begin, ptrdiff_t end)
 {
-    const ptrdiff_t tall = plane_rows((int)slab->M, (int)work->V);
+    const ptrdiff_t tall = tile_rows(work, slab->M);
     const ptrdiff_t strips = (slab->rows + tall - 1) / tall;
     const ptrdiff_t vectors = (end - begin + VL - 1) / VL;
     const ptrdiff_t bands = (vectors + work->V - 1) / work->V;
@@ -315,7 +328,7 @@ static void compute_columns(const PlanarWork *work, const Slab *slab, TileOfPlan
     }
 }
 
-static void compute_patched(const PlanarWork *work, const Slab *slab, TileOfPlanes *tile,
+static void compute_patched(PlanarWork *work, const Slab *slab, TileOfPlanes *tile,
                             ptrdiff_t begin, ptrdiff_t end)
 {
     for (ptrdiff_t col = begin; col < end; col += work->width) {
@@ -325,7 +338,7 @@ static void compute_patched(const PlanarWork *work, const Slab *slab, TileOfPlan
 }
 
 /* Output rows first … stop − 1 of a block. */
-static void compute_planes(const PlanarWork *work, Slab *slab, TileOfPlanes *tile,
+static void compute_planes(PlanarWork *work, Slab *slab, TileOfPlanes *tile,
                            ptrdiff_t first, ptrdiff_t stop)
 {
     const Geometry *g = &work->p->geometry;

@@ -119,7 +119,6 @@ INLINE void roll_down(const int S, const int V, const int kind, const Roll *give
     vec a[WIDEST_ROLL], b[WIDEST_ROLL], c[WIDEST_ROLL], w[2][10];
     ptrdiff_t i = 0;
     roll.x += S * col;
-#pragma GCC unroll 2
     for (int p = 0; p < (kind == ROLL_PLANES ? 2 : 1); p++) {
 #pragma GCC unroll 9
         for (int k = 0; k < 9; k++)
