@@ -39,10 +39,6 @@ class _Band:
     conv: Conv2dSpec
     pool: Pool2dSpec
 
-    def of(self, images: int) -> tuple[Conv2dSpec, Pool2dSpec]:
-        """The specs for some images."""
-        return replace(self.conv, N=images), replace(self.pool, N=images)
-
 
 def fused(
     convolution: ModuleType, pooling: ModuleType
@@ -60,19 +56,19 @@ def fused(
         images = _images(spec)
         for first in range(0, spec.conv.N, images):
             some = slice(first, min(first + images, spec.conv.N))
-            for band in _bands(spec):
-                conv, pool = band.of(some.stop - some.start)
-                maps = _buffer(conv)
-                convolution.run(conv, x[some, :, band.x], packed, bias, maps, threads)
-                pooling.run(pool, maps, out[some, :, band.out], None, threads)
+            for band in _bands(spec, some.stop - some.start):
+                maps = _buffer(band.conv)
+                convolution.run(band.conv, x[some, :, band.x], packed, bias, maps, threads)
+                pooling.run(band.pool, maps, out[some, :, band.out], None, threads)
 
     def workspace_bytes(spec: ConvPool2dSpec, threads: int) -> int:
         """The largest band's maps, and what the two kernels take for it."""
         most = 0
-        for band in _bands(spec):
-            conv, pool = band.of(min(_images(spec), spec.conv.N))
+        for band in _bands(spec, min(_images(spec), spec.conv.N)):
+            conv = band.conv
             inner = max(
-                convolution.workspace_bytes(conv, threads), pooling.workspace_bytes(pool, threads)
+                convolution.workspace_bytes(conv, threads),
+                pooling.workspace_bytes(band.pool, threads),
             )
             most = max(most, inner + _plane(conv) * conv.N * conv.OC * itemsize(conv.dtype))
         return most
@@ -105,8 +101,9 @@ def _images(spec: ConvPool2dSpec) -> int:
 
 
 @lru_cache(maxsize=256)
-def _bands(spec: ConvPool2dSpec) -> tuple[_Band, ...]:
-    """Bands of about equal numbers of rows."""
+def _bands(spec: ConvPool2dSpec, images: int) -> tuple[_Band, ...]:
+    """Bands of about equal numbers of rows. The specs stay the same objects from call to call,
+    so that kernels can know them again."""
     conv, pool = spec.conv, spec.pool
     reach = extent(pool.KH, pool.DH)
     most = max(1, (BAND_BYTES // _row_bytes(spec) - reach) // pool.SH + 1)
@@ -114,6 +111,7 @@ def _bands(spec: ConvPool2dSpec) -> tuple[_Band, ...]:
     rows = min(-(-rows // STEP) * STEP, most)
     if max(conv.PT, conv.PB) >= extent(conv.KH, conv.DH):
         rows = pool.OH  # a band of padding alone would have no rows of x
+    conv, pool = replace(conv, N=images), replace(pool, N=images)
     return tuple(_cut(conv, pool, first, min(first + rows, pool.OH), reach)
                  for first in range(0, pool.OH, rows))
 
@@ -128,10 +126,10 @@ def _cut(conv: Conv2dSpec, pool: Pool2dSpec, first: int, stop: int, reach: int) 
     return _Band(
         x, slice(first, stop),
         replace(
-            conv, N=1, IH=x.stop - x.start, OH=high - low, PT=x.start - start, PB=end - x.stop,
+            conv, IH=x.stop - x.start, OH=high - low, PT=x.start - start, PB=end - x.stop,
         ).kernel_spec,
         replace(
-            pool, N=1, IH=high - low, OH=stop - first, PT=low - top,
+            pool, IH=high - low, OH=stop - first, PT=low - top,
             PB=pool.PB if high == conv.OH else 0,
         ).kernel_spec,
     )
