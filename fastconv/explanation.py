@@ -151,6 +151,7 @@ def explain(
     **options
         The call's other keyword arguments (stride, padding, layout, precision, …), and
         ``dtype``, "float32" unless stated; for convolutions ``bias=True`` means there is one.
+        ``rank`` is that of conv2d's kernels, which only their values tell: 0 unless stated.
 
     Returns
     -------

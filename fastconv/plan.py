@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from threading import Lock
 from typing import Any
 
@@ -10,6 +11,7 @@ from .arrays import FLOATS, Array
 from .dispatch import Choice, asked_for, choose, report, require
 from .explanation import Explanation, explain_spec
 from .ops import _again, _run
+from .rank import rank, worth_knowing
 from .spec import Conv2dSpec, IntPair, PaddingLike, in_layout, integer, pair
 
 # Rows and columns beyond the kernel's of a picture that is only thought of.
@@ -33,6 +35,7 @@ class Conv2dPlan:
         self._geometry = geometry
         self._algorithm = algorithm
         self._backend = backend
+        self._rank: int | None = None
         self._lock = Lock()
         self._prepared: dict[Any, tuple[Conv2dSpec, Choice, Any]] = {}
         self._packed: dict[str, Any] = {}
@@ -101,7 +104,7 @@ class Conv2dPlan:
         key = x_shape, threads, config.measurements()
         found = self._prepared.get(key)
         if found is None:
-            spec = Conv2dSpec.of(x_shape, self._w.shape, **self._geometry)
+            spec = self._with_rank(Conv2dSpec.of(x_shape, self._w.shape, **self._geometry))
             choice = choose("conv2d", spec, self._algorithm, self._backend, threads, packed=True)
             with self._lock:
                 # Packing depends on the weights only, so all shapes of a row share it.
@@ -113,6 +116,14 @@ class Conv2dPlan:
                 self._prepared[key] = found
         self._calls.note(found)
         return found
+
+    def _with_rank(self, spec: Conv2dSpec) -> Conv2dSpec:
+        """The weights stay the same: their rank is found once, if ever."""
+        if self._algorithm != "separable" and not worth_knowing(spec):
+            return spec
+        if self._rank is None:
+            self._rank = rank(self._w)
+        return replace(spec, rank=self._rank)
 
     @property
     def _last(self) -> tuple[Conv2dSpec, Choice, Any] | None:

@@ -151,6 +151,28 @@ def _anything(spec: object) -> str | None:
     return None
 
 
+FACTORS_AT_ONCE = 32
+"""Input channels × rank: rows that lie in the cache between the two passes of a kernel of low
+rank."""
+
+
+def _separable(spec: Conv2dSpec) -> str | None:
+    if spec.rank == 0:
+        return "the rank of its weights is not known: not asked for, or too costly to find out"
+    if spec.SH > 1 or spec.SW > 1:
+        return "passes down the columns and across the rows are made without a stride only"
+    if spec.rank * (spec.KH + spec.KW) >= spec.KH * spec.KW:
+        return (
+            f"its rank is {spec.rank}: so many passes cost more than the {spec.KH}×{spec.KW} kernel"
+        )
+    if spec.rank * (spec.IC // spec.G) > FACTORS_AT_ONCE:
+        return (
+            f"its rank is {spec.rank} for each of {spec.IC // spec.G} input channels, together "
+            f"more than {FACTORS_AT_ONCE}"
+        )
+    return _float_only(spec)
+
+
 WINOGRAD = {2: (2, 3, 5), 4: (2, 3, 4, 5), 6: (3,)}
 """Side of a Winograd tile of outputs → the numbers of kernel taps that it has transforms for."""
 
@@ -178,6 +200,7 @@ _CONV2D = (
     Kernel("conv2d", "winograd4", "cython", _winograd(4), direct_sum=False, rms_error=5e-6),
     Kernel("conv2d", "winograd6", "cython", _winograd(6), direct_sum=False, rms_error=6e-6),
     Kernel("conv2d", "planar", "cython", _few_channels),
+    Kernel("conv2d", "separable", "cython", _separable, direct_sum=False, rms_error=1e-6),
     Kernel("conv2d", "direct", "numba", _float_only),
     Kernel("conv2d", "im2col", "numba", _float_only),
     Kernel("conv2d", "im2col", "numpy", _float_only),
@@ -198,7 +221,8 @@ def _pooled(row: Kernel) -> Kernel:
 
 ROWS: tuple[Kernel, ...] = (
     *_CONV2D,
-    *map(_pooled, _CONV2D),
+    # A low rank is looked for in filters of pictures, which nobody pools.
+    *(_pooled(row) for row in _CONV2D if row.algorithm != "separable"),
     Kernel("conv2d_input_grad", "phases", "cython", _patch),
     Kernel("conv2d_input_grad", "phases", "numba", _float_only),
     Kernel("conv2d_input_grad", "phases", "numpy", _float_only),

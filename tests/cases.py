@@ -185,7 +185,19 @@ CONV_NONFINITE = (
     _conv("inf_weights_depthwise", 1, 4, (6, 20), 4, (3, 3), "inf_weights", padding=1, groups=4),
 )
 
-CONV = CONV_SHAPES + CONV_TILES + CONV_BORDERS + CONV_NONFINITE
+CONV_LOW_RANK = (
+    _conv("rank1_5x5", 2, 3, (13, 21), 4, (5, 5), padding=2, rank=1),
+    _conv("rank2_7x7_relu", 1, 2, (35, 19), 2, (7, 7), padding=3, rank=2, activation="relu"),
+    _conv("rank1_dilated", 1, 2, (37, 40), 3, (5, 7), padding=(9, 4), dilation=(5, 3), rank=1),
+    _conv("rank1_dilated_beyond", 1, 1, (9, 30), 1, (3, 4), padding=(20, 3), dilation=11, rank=1),
+    _conv("rank3_wide", 1, 1, (11, 1100), 1, (9, 9), padding=4, rank=3),
+    _conv("rank1_11x21_valid", 1, 1, (80, 50), 2, (11, 21), rank=1),
+    _conv("rank1_all_padding", 1, 2, (4, 3), 2, (5, 5), padding=((9, 12), (8, 30)), rank=1),
+    _conv("rank2_depthwise", 2, 3, (10, 40), 6, (9, 5), padding=2, groups=3, rank=2),
+    *(_conv(f"rank1_{p}", 1, 2, (p, p), 1, (5, 5), padding=2, rank=1) for p in PIXEL_BORDERS),
+)
+
+CONV = CONV_LOW_RANK + CONV_SHAPES + CONV_TILES + CONV_BORDERS + CONV_NONFINITE
 
 # ---------------------------------------------------------------- conv2d_input_grad
 

@@ -75,6 +75,8 @@ def data(case: Case) -> Data:
         if case.op == "conv2d_input_grad":
             fan /= spec.SH * spec.SW
         w = rng.standard_normal(spec.w_shape).astype(np.float32) / np.float32(fan**0.5)
+        if isinstance(spec, Conv2dSpec) and spec.rank:
+            w = _of_rank(rng, spec)
         if case.fill == "inf_weights":
             _sprinkle(rng, w, (np.inf, -np.inf))
         bias = rng.standard_normal(out_shape(case)[1]).astype(np.float32)
@@ -84,6 +86,14 @@ def data(case: Case) -> Data:
                  range(spec.N * spec.C)]
         return Data(x, indices=np.array(cells, np.int64).reshape(spec.x_shape))
     return Data(x)
+
+
+def _of_rank(rng: np.random.Generator, spec: Conv2dSpec) -> Array:
+    """Kernels of exactly that rank in every dtype: products of small integers."""
+    columns = rng.integers(-9, 10, (*spec.w_shape[:2], spec.KH, spec.rank))
+    rows = rng.integers(-9, 10, (*spec.w_shape[:2], spec.rank, spec.KW))
+    products = (columns @ rows).astype(np.float32)
+    return products * np.float32(2.0 ** -round(np.log2(30 * (products[0].size * spec.rank) ** 0.5)))
 
 
 def _values(rng: np.random.Generator, shape: tuple[int, ...], case: Case) -> Array:

@@ -21,8 +21,8 @@ CSRC = Path(__file__).parent.parent / "csrc"
 
 LEVELS = (
     ("errors",), ("spec",), ("config", "memory", "registry"),
-    ("heuristics", "choices", "arrays"), ("dispatch", "shapes"), ("environment", "warm"), ("ops",),
-    ("trial",), ("explanation",), ("plan",), ("tuner",),
+    ("heuristics", "choices", "arrays"), ("rank",), ("dispatch", "shapes"),
+    ("environment", "warm"), ("ops",), ("trial",), ("explanation",), ("plan",), ("tuner",),
     ("compat",), ("demo",), ("commands",), ("cli",), ("__init__",), ("__main__",),
 )
 """From the ground up: a module imports from lower levels, and from its own package."""

@@ -7,6 +7,7 @@ extern const Elementwise SYMBOL(elementwise);
 extern const PoolKernels SYMBOL(pooling);
 extern const WinogradKernels SYMBOL(winograd);
 extern const PlanarKernels SYMBOL(planar);
+extern const Factoring SYMBOL(factoring);
 
 const Kernels SYMBOL(kernels) = {
     .itemsize = sizeof(real),
@@ -19,4 +20,5 @@ const Kernels SYMBOL(kernels) = {
     .pooling = &SYMBOL(pooling),
     .winograd = &SYMBOL(winograd),
     .planar = &SYMBOL(planar),
+    .factoring = &SYMBOL(factoring),
 };

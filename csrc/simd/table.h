@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "block.h"
+#include "factors.h"
 #include "planes.h"
 #include "windows.h"
 #include "winograd.h"
@@ -69,6 +70,11 @@ typedef struct {
     PlanesRun run;
 } PlanarKernels;
 
+/* Kernels of low rank, see factors.h and separable.h. */
+typedef struct {
+    Separable separable;
+} Factoring;
+
 typedef struct {
     int itemsize; /* bytes of an element */
     int width;    /* elements of a vector */
@@ -80,6 +86,7 @@ typedef struct {
     const PoolKernels *pooling;
     const WinogradKernels *winograd;
     const PlanarKernels *planar;
+    const Factoring *factoring;
 } Kernels;
 
 #endif

@@ -204,6 +204,21 @@ def _tiles(out: int, extent: int) -> tuple[int, int]:
 _FAST_SIZES = [base << n for n in range(3, 12) for base in (2, 3)]
 
 
+def separable(spec: Conv2dSpec, lanes: int) -> Features:
+    """Down the columns, where four rows are computed together, then across the rows."""
+    passes = spec.N * spec.OC * (spec.IC // spec.G) * spec.rank * spec.OH
+    found = traffic(spec)
+    found["down"] = passes * up(spec.OW, lanes) / lanes * (spec.KH + 3)
+    found["across"] = passes * up(spec.OW, lanes) / lanes * spec.KW
+    found["sums"] = spec.N * spec.OC * spec.OH * up(spec.OW, lanes) / lanes
+    found["strided"] = (
+        spec.N * (spec.IC + spec.OC) * spec.OH * spec.OW
+        if spec.layout == "NHWC" and spec.IC > 1 else 0.0
+    )
+    found["factored_weights"] = spec.OC * (spec.IC // spec.G) * spec.KH * spec.KW
+    return found
+
+
 # ---------------------------------------------------------------- conv2d_input_grad
 
 
@@ -238,6 +253,7 @@ _OF: dict[str, Callable[[Any, int], Features]] = {
     "conv2d.winograd6": winograd(6),
     "conv2d.planar": planar,
     "conv2d.fft": fft,
+    "conv2d.separable": separable,
     "conv2d_input_grad.phases": phases,
     "pool2d.direct": pool,
 }

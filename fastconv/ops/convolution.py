@@ -8,7 +8,8 @@ import numpy as np
 
 from .. import arrays, config
 from ..arrays import FLOATS, Array
-from ..dispatch import select
+from ..dispatch import asked_for, select
+from ..rank import with_rank
 from ..spec import Conv2dSpec, ConvPool2dSpec, IntPair, PaddingLike, one_of
 from . import _again, _run
 
@@ -49,7 +50,9 @@ def conv2d(
         A name, or "auto" for the predicted fastest; see :func:`fastconv.explain`.
     precision : {"strict", "default", "fast"}
         "strict" admits only direct summation. Under "default" an FFT may be chosen, which
-        spreads a NaN or an infinity in ``x`` over its tile.
+        spreads a NaN or an infinity in ``x`` over its tile, and kernels that are sums of few
+        products of a column and a row may be run as such ("separable"), which spreads it over
+        a few rows.
     out : ndarray, optional
         Receives the result; must not overlap an input.
 
@@ -157,13 +160,16 @@ def _call(
 ) -> Array:
     """Choose, pack and run: the part that all convolutions share."""
     bias = arrays.bias_of(bias, result_shape[1])
+    if op == "conv2d" and isinstance(spec, Conv2dSpec):
+        spec = with_rank(spec, w, asked_for(op, algorithm, backend)[0])
     choice = select(op, spec, algorithm, backend)
     result = arrays.result(out, result_shape, spec.dtype, spec.layout, x=x, w=w, bias=bias)
     if result.size:
         _run.convolve(choice, spec, x, _run.pack(choice, w), bias, result)
-        _again.remember(
-            asked, choice, spec, result_shape, pack=choice.module.pack, convolving=True
-        )
+        if not getattr(spec, "rank", 0):  # else the next call must look at its own weights
+            _again.remember(
+                asked, choice, spec, result_shape, pack=choice.module.pack, convolving=True
+            )
     return result
 
 
@@ -274,6 +280,7 @@ def filter2d(
         padding_mode=padding_mode, dtype=dtype, layout="NHWC",
         precision=config.precision_for(precision),
     )
+    spec = with_rank(spec, bank[:, None], asked_for("conv2d", algorithm, backend)[0])
     choice = select("conv2d", spec, algorithm, backend)
     shape = (spec.OH, spec.OW, *tail)
     if out is None:

@@ -55,13 +55,15 @@ class Conv2dSpec:
     bias: bool = False
     activation: str | None = None
     precision: str = "default"
+    rank: int = 0
+    """The largest rank of a kernel's matrix of weights; 0 where nobody has looked."""
 
     @classmethod
     def of(
         cls, x_shape: object, w_shape: object, *, stride: object = 1, padding: object = 0,
         dilation: object = 1, groups: object = 1, padding_mode: object = "zeros",
         dtype: str = "float32", layout: object = "NCHW", bias: bool = False,
-        activation: object = None, precision: object = "default",
+        activation: object = None, precision: object = "default", rank: object = 0,
     ) -> Conv2dSpec:
         """The spec of ``conv2d(x, w, …)`` from the two shapes; raises what the interface says."""
         layout = one_of("layout", layout, LAYOUTS)
@@ -74,6 +76,7 @@ class Conv2dSpec:
         if activation is not None:
             activation = one_of("activation", activation, ACTIVATIONS)
         precision = one_of("precision", precision, PRECISIONS)
+        rank = integer("rank", rank, least=0)
         pt, pb, pl, pr = resolve_padding(padding, (ih, iw), (kh, kw), (sh, sw), (dh, dw))
         _check_channels(ic, oc, icg, g, x_shape, w_shape)
         if ih == 0 or iw == 0:
@@ -103,7 +106,7 @@ class Conv2dSpec:
             OH=windows_along(ih, kh, sh, dh, pt, pb), OW=windows_along(iw, kw, sw, dw, pl, pr),
             KH=kh, KW=kw, SH=sh, SW=sw, DH=dh, DW=dw, PT=pt, PB=pb, PL=pl, PR=pr, G=g,
             padding_mode=mode if pt or pb or pl or pr else "zeros", dtype=dtype, layout=layout,
-            bias=bias, activation=activation, precision=precision,
+            bias=bias, activation=activation, precision=precision, rank=rank,
         )
 
     @classmethod
@@ -220,6 +223,8 @@ class Conv2dSpec:
             parts.append(f"dilation {short(self.DH, self.DW)}")
         if self.G != 1:
             parts.append(f"groups {self.G}")
+        if self.rank:
+            parts.append(f"rank {self.rank}")
         parts += [self.dtype, self.layout]
         return " ".join(parts)
 

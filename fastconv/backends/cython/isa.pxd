@@ -83,6 +83,21 @@ cdef extern from "simd/winograd.h":
         Py_ssize_t picture, pictures
         Py_ssize_t row, rows, col, cols
 
+cdef extern from "simd/factors.h":
+    enum:
+        FACTOR_ROWS
+    ctypedef struct Factors:
+        Geometry geometry
+        Py_ssize_t rank, band, cols, pitch, width
+        const Py_ssize_t* down
+        const Py_ssize_t* patch_down
+        const Py_ssize_t* across
+        int activation
+        double slope
+    ctypedef void (*Separable)(const Factors* f, const void* x, const void* factors,
+                               const void* bias, void* out, Py_ssize_t oh, Py_ssize_t rows,
+                               Py_ssize_t ow, Py_ssize_t cols, void* scratch) noexcept nogil
+
 cdef extern from "simd/table.h":
     ctypedef struct Convolution:
         Gather gather_planes, gather_pixels, gather_columns
@@ -112,6 +127,8 @@ cdef extern from "simd/table.h":
         void (*pack)(const Geometry* geometry, Py_ssize_t blocks, const void* w,
                      const Py_ssize_t* strides, void* packed) noexcept nogil
         PlanesRun run
+    ctypedef struct Factoring:
+        Separable separable
     ctypedef struct Kernels:
         int itemsize
         int width
@@ -123,6 +140,7 @@ cdef extern from "simd/table.h":
         const PoolKernels* pooling
         const WinogradKernels* winograd
         const PlanarKernels* planar
+        const Factoring* factoring
 
 # The kernels for "float32" or "float64"; a ValueError if FASTCONV_ISA asks for what cannot be.
 cdef const Kernels* kernels(str dtype) except NULL
