@@ -92,7 +92,7 @@ def test_no_byte_beside_an_array_is_read(row: Kernel) -> None:
         pytest.skip(reason)
     every = "2" if row.op in ("conv2d", "pool2d") else "1"
     done = python(AT_THE_EDGE, TESTS, row.name, every, timeout=300)
-    assert int(done.stdout) > 20
+    assert int(done.stdout) >= 4 * 4  # both orders and both ends of four cases
 
 
 WIDE = Case("conv2d", "wide", Conv2dSpec.of((1, 16, 90, 90), (8, 16, 7, 7), padding=3, bias=True))
