@@ -22,7 +22,9 @@ from .spec import (
     Pool2dSpec,
     Spec,
     UnpoolSpec,
+    filter_spec,
     integer,
+    one_channel,
     one_of,
 )
 
@@ -44,19 +46,10 @@ def _lp(x_shape: Any, norm_type: float, pool_size: Any, **options: Any) -> Pool2
     return Pool2dSpec.of("lp", x_shape, pool_size, norm=norm_type, **options)
 
 
-def _filter(image_shape: Any, kernels_shape: Any, *, padding: Any = "same", **options: Any) -> Spec:
-    """One group for each channel of a picture (H, W) or (H, W, C), as :func:`filter2d` has it."""
-    for name, shape, least in (("image", image_shape, 2), ("kernels", kernels_shape, 2)):
-        if not isinstance(shape, (tuple, list)) or len(shape) not in (least, least + 1):
-            axes = "(H, W) or (H, W, C)" if name == "image" else "(KH, KW) or (K, KH, KW)"
-            raise ValueError(f"the shape of {name} must be {axes}; got {shape!r}")
-    channels = image_shape[2] if len(image_shape) == 3 else 1
-    count = kernels_shape[0] if len(kernels_shape) == 3 else 1
-    x_shape = 1, image_shape[0], image_shape[1], channels
-    w_shape = channels * count, 1, *kernels_shape[-2:]
-    return Conv2dSpec.of(
-        x_shape, w_shape, padding=padding, groups=channels, layout="NHWC", **options
-    )
+def _filter(image_shape: Any, kernels_shape: Any, **options: Any) -> Conv2dSpec:
+    """A picture whose channels lie side by side, as :func:`filter2d` has it."""
+    spec = filter_spec(image_shape, kernels_shape, **options)
+    return one_channel(spec, in_one_row=spec.SW == 1)
 
 
 # Public function → the operation of its rows, and the spec of its arguments as shapes.

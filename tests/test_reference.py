@@ -469,3 +469,32 @@ class TestAgainstTorch:
         wanted = self.f.conv2d(self.t(x).to(kind).float(), self.t(w).to(kind).float()).to(kind)
         y = fc.conv2d(x.astype(dtype), w.astype(dtype), backend=backend)
         assert np.mean(y.astype(np.float32) == wanted.float().numpy()) > 0.97
+
+
+@pytest.mark.parametrize("mode", ["zeros", "reflect", "replicate", "circular"])
+@pytest.mark.parametrize("channels", [None, 1, 3])
+@pytest.mark.parametrize("count", [None, 1, 2])
+@pytest.mark.parametrize("strided", [False, True])
+def test_filter2d_is_a_convolution_of_groups(
+    mode: str, channels: int | None, count: int | None, strided: bool
+) -> None:
+    """Channels run as one wide row or as a batch; neither may be seen in the result."""
+    rng = np.random.default_rng(5)
+    axes = [] if channels is None else [channels]
+    image = rng.integers(-8, 9, (9, 22, *axes)).astype(np.float64)
+    if strided:
+        image = image[:, ::2]
+    bank = rng.integers(-3, 4, (count or 1, 3, 5)).astype(np.float64)
+    kernels = bank[0] if count is None else list(bank)
+    w = np.tile(bank[:, None], (channels or 1, 1, 1, 1))
+    x = image.reshape(1, *image.shape[:2], channels or 1)
+    for options in ({}, {"stride": (2, 1)}, {"stride": (1, 2)}, {"dilation": 2},
+                    {"padding": ((2, 0), (3, 1))}):
+        geometry = {"padding": "same", **options, "padding_mode": mode}
+        wanted = fc.conv2d(
+            x, w, groups=channels or 1, layout="NHWC", backend="reference", **geometry
+        )[0]
+        shape = *wanted.shape[:2], *axes, *([] if count is None else [count])
+        out = np.empty((*shape, 2))[..., 0] if strided else None
+        found = fc.filter2d(image, kernels, out=out, **geometry)
+        np.testing.assert_allclose(found, wanted.reshape(shape), atol=1e-11)

@@ -10,7 +10,16 @@ from .. import arrays, config
 from ..arrays import FLOATS, Array
 from ..dispatch import asked_for, select
 from ..rank import with_rank
-from ..spec import Conv2dSpec, ConvPool2dSpec, IntPair, PaddingLike, one_of
+from ..spec import (
+    Conv2dSpec,
+    ConvPool2dSpec,
+    IntPair,
+    PaddingLike,
+    filter_spec,
+    in_layout,
+    one_channel,
+    one_of,
+)
 from . import _again, _run
 
 _POOLS = ("max", "avg", "sum")
@@ -269,32 +278,29 @@ def filter2d(
     bank, several = _bank(kernels, image)
     given = kernels if isinstance(kernels, (list, tuple)) else [kernels]
     _refuse_overlap(out, **{f"kernel {i}": kernel for i, kernel in enumerate(given)})
-    channels = 1 if image.ndim == 2 else image.shape[2]
-    count = len(bank)
-    # One group for each channel; output channel c·K + k is kernel k on channel c.
-    x = image[None, :, :, None] if image.ndim == 2 else image[None]
-    w = np.tile(bank[:, None], (channels, 1, 1, 1))
-    tail = (*image.shape[2:], count) if several else image.shape[2:]
-    spec = Conv2dSpec.of(
-        x.shape, w.shape, stride=stride, padding=padding, dilation=dilation, groups=channels,
-        padding_mode=padding_mode, dtype=dtype, layout="NHWC",
-        precision=config.precision_for(precision),
+    spec = filter_spec(
+        image.shape, bank.shape, stride=stride, padding=padding, dilation=dilation,
+        padding_mode=padding_mode, dtype=dtype, precision=config.precision_for(precision),
     )
-    spec = with_rank(spec, bank[:, None], asked_for("conv2d", algorithm, backend)[0])
-    choice = select("conv2d", spec, algorithm, backend)
-    shape = (spec.OH, spec.OW, *tail)
+    shape = spec.OH, spec.OW, *image.shape[2:], *([len(bank)] if several else [])
     if out is None:
         result = arrays.empty(shape, image.dtype.newbyteorder("="), image)
     else:
         result = arrays.checked_out(out, shape, dtype, image=image)
-    nhwc = 1, spec.OH, spec.OW, spec.OC
-    if result.flags.c_contiguous:
-        maps = result.reshape(nhwc)
+    x = image[None] if image.ndim == 3 else image[None, :, :, None]
+    if spec.padding_mode in ("reflect", "replicate"):  # of pixels, where one row has cells
+        x, spec = arrays.padded(x, spec), spec.padded_spec
+    in_one_row = spec.SW == 1 and all(a[0].flags.c_contiguous for a in (x[0], result))
+    one = one_channel(spec, in_one_row)
+    one = with_rank(one, bank[:, None], asked_for("conv2d", algorithm, backend)[0])
+    choice = select("conv2d", one, algorithm, backend)
+    if in_one_row:
+        x = x.reshape(in_layout(one.x_shape, one.layout))
+        maps = result.reshape(in_layout(one.out_shape, one.layout))
     else:
-        maps = arrays.empty(nhwc, result.dtype.newbyteorder("="), image)
-    _run.convolve(choice, spec, x, _run.pack(choice, w), None, maps)
-    if not result.flags.c_contiguous:
-        result[...] = maps.reshape(shape)
+        x = x.transpose(3, 0, 1, 2)
+        maps = result.reshape(spec.OH, spec.OW, one.N, one.OC).transpose(2, 3, 0, 1)
+    _run.convolve(choice, one, x, _run.pack(choice, bank.reshape(one.w_shape)), None, maps)
     return result
 
 

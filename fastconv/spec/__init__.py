@@ -33,6 +33,7 @@ from .arguments import (
 from .convolution import Conv2dSpec
 from .elementwise import ActivationSpec
 from .fused import ConvPool2dSpec
+from .pictures import filter_spec, one_channel
 from .pooling import Pool2dSpec, UnpoolSpec
 
 Spec: TypeAlias = Conv2dSpec | ConvPool2dSpec | Pool2dSpec | UnpoolSpec | ActivationSpec
@@ -56,9 +57,11 @@ __all__ = [
     "UnpoolSpec",
     "dtype_of",
     "extent",
+    "filter_spec",
     "in_layout",
     "integer",
     "itemsize",
+    "one_channel",
     "one_of",
     "pair",
 ]

@@ -202,15 +202,18 @@ class Conv2dSpec:
         )
 
     @property
+    def padded_spec(self) -> Conv2dSpec:
+        """What is left to compute once the padding has been written out."""
+        return replace(
+            self, IH=self.IH + self.PT + self.PB, IW=self.IW + self.PL + self.PR,
+            PT=0, PB=0, PL=0, PR=0, padding_mode="zeros",
+        )
+
+    @property
     def kernel_spec(self) -> Conv2dSpec:
         """What a kernel sees: the plain spec, and a non-zero padding mode already in memory."""
         spec = self.plain_spec
-        if spec.padding_mode != "zeros":
-            spec = replace(
-                spec, IH=self.IH + self.PT + self.PB, IW=self.IW + self.PL + self.PR,
-                PT=0, PB=0, PL=0, PR=0, padding_mode="zeros",
-            )
-        return spec
+        return spec if spec.padding_mode == "zeros" else spec.padded_spec
 
     def __str__(self) -> str:
         pads = (self.PT, self.PB, self.PL, self.PR)
