@@ -229,11 +229,13 @@ static void product_along_pixels(const Block *block)
     Block b = *block;
     const Geometry *g = b.geometry;
     const int complete = !b.first && b.terms == all_terms(&b) && g->out_w == 1;
-    const int rows_continue = g->OH == 1 || (b.pitch == g->OW && g->out_h == g->OW);
+    const int rows_continue = g->OH == 1
+        || (b.pitch == g->OW && g->out_h == g->OW * g->out_w);
     const ptrdiff_t tail = complete && rows_continue ? tail_of(&b) : 0;
     if (rows_continue) {
         b.at.cols *= b.at.rows;
         b.at.rows = 1;
+        b.pitch = b.at.cols;
     }
     b.at.cols -= tail;
     const ptrdiff_t rows = b.at.rows, cols = b.at.cols, run = (rows - 1) * b.pitch + cols;
