@@ -403,14 +403,14 @@ def test_plan_keeps_its_own_weights(backend: str) -> None:
     w[...] = np.nan
     bias[...] = np.nan
     np.testing.assert_array_equal(plan(X), before)
-    np.testing.assert_array_equal(plan(X[:, :, :5]), fc.conv2d(X[:, :, :5], W, BIAS,
-                                                              backend=backend))
+    other = fc.plan_conv2d(W, BIAS, backend=backend)
+    np.testing.assert_array_equal(plan(X[:, :, :5]), other(X[:, :, :5]))
 
 
 def test_plan_from_several_threads() -> None:
     plan = fc.plan_conv2d(W, BIAS, padding=1)
     inputs = [RNG.standard_normal((1 + i % 3, 4, 7 + i, 9)).astype(np.float32) for i in range(8)]
-    wanted = [fc.conv2d(x, W, BIAS, padding=1) for x in inputs]
+    wanted = [fc.plan_conv2d(W, BIAS, padding=1)(x) for x in inputs]
     wrong: list[int] = []
     start = threading.Barrier(4)
 

@@ -94,7 +94,8 @@ def _fit(measured: Sequence[Measured], keep: bool) -> None:
     """New prices for every row that was measured often enough."""
     found = heuristics.prices()
     for row in registry.ROWS:
-        found[row.name] = fit.prices(row, measured, found[row.name])
+        if row.name in found:  # a fused row has the prices of its parts
+            found[row.name] = fit.prices(row, measured, found[row.name])
     if keep:
         PRICES.write_text(_as_json(found), encoding="utf-8")
 

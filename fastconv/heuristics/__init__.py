@@ -31,6 +31,11 @@ CALL, TEAM, SERIAL = "call", "team", "serial"
 SPECIAL = (CALL, TEAM, SERIAL)
 
 
+# What a row's prediction is multiplied with in a choice. Numba compiles a kernel at its first
+# use: a gain within the model's error is not worth seconds of waiting.
+_RELUCTANCE = {"numba": 1.25}
+
+
 @cache
 def prices() -> dict[str, dict[str, float]]:
     """Row name → name of a feature → seconds for one."""
@@ -81,7 +86,13 @@ def rank(
 ) -> list[Kernel]:
     """``rows`` from the fastest to the slowest; the table's order decides a tie."""
     known: dict[str, Features] = {}
-    return sorted(rows, key=lambda row: _seconds(row, spec, 1, packed, vector_bytes, known))
+
+    def cost(row: Kernel) -> float:
+        return _RELUCTANCE.get(row.backend, 1.0) * _seconds(
+            row, spec, 1, packed, vector_bytes, known
+        )
+
+    return sorted(rows, key=cost)
 
 
 def threads_for(
