@@ -19,7 +19,9 @@ NOISE = 2.0
 """Singular values up to so many units of the last place of the largest are what rounding the
 weights has made of zeros: leaving them out changes a result no more than that rounding did."""
 
-_LEAST = 5
+_LEAST, _MOST = 5, 64
+"""Sides of kernels that may profit. For larger ones the FFT leaves little to save, and the
+decomposition takes longer than the convolution."""
 _SVD_SECONDS = 15e-6, 4e-9
 """Of one decomposition: for the call, and for each of k³."""
 _RATE = 200e9
@@ -37,7 +39,9 @@ def with_rank(spec: Conv2dSpec, w: Array, algorithm: str) -> Conv2dSpec:
 
 def worth_knowing(spec: Conv2dSpec) -> bool:
     """Whether a low rank could save much more time than it takes to find it."""
-    if min(spec.KH, spec.KW) < _LEAST or spec.SH > 1 or spec.SW > 1:
+    if min(spec.KH, spec.KW) < _LEAST or max(spec.KH, spec.KW) > _MOST:
+        return False
+    if spec.SH > 1 or spec.SW > 1:
         return False
     if spec.precision == "strict" or spec.dtype in HALF:  # rounded to half, few stay low
         return False

@@ -21,8 +21,8 @@ from .side import Case, Runner, Side
 
 MORE_CORES = 0.3
 """A side that keeps so many cores busy beyond the threads asked for is not timed."""
-LONG_ENOUGH = 1e-3
-"""Seconds of a call whose use of the cores can be told."""
+LONG_ENOUGH = 0.05
+"""Seconds of calls whose use of the cores can be told: processor time comes in coarse steps."""
 
 OTHERS_LIMIT = 0.05
 """Share of the processor that others may use before a figure is called doubtful."""
@@ -112,12 +112,13 @@ def _checked(case: Case, sides: list[Side], outcome: Outcome) -> dict[str, Runne
 
 
 def _cores(call: Call) -> float:
-    """How many cores a call keeps busy; 0 if it is too short to tell."""
+    """How many cores a call keeps busy when it is made again and again."""
     time.sleep(SETTLE_SECONDS)  # the workers of others have stopped spinning by then
-    wall, busy = time.perf_counter(), time.process_time()
-    call()
-    busy, wall = time.process_time() - busy, time.perf_counter() - wall
-    return busy / wall if wall > LONG_ENOUGH else 0.0
+    began, busy, wall = time.perf_counter(), time.process_time(), 0.0
+    while wall < LONG_ENOUGH:
+        call()
+        wall = time.perf_counter() - began
+    return (time.process_time() - busy) / wall
 
 
 def _error(case: Case, runner: Runner) -> float | None:
