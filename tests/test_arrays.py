@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,14 @@ every_call = pytest.mark.parametrize("call", (CALLS | ELEMENTWISE).values(),
                                      ids=CALLS | ELEMENTWISE)
 every_layered_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 every_elementwise = pytest.mark.parametrize("call", ELEMENTWISE.values(), ids=ELEMENTWISE)
+
+
+@pytest.fixture(autouse=True)
+def direct_sums() -> Iterator[None]:
+    """Where arrays lie decides which kernel is the fastest: of these, two differ in the order of
+    their sums only."""
+    with fc.options(precision="strict"):
+        yield
 
 
 def same(actual: Any, wanted: Any) -> None:

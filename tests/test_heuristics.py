@@ -72,6 +72,18 @@ def test_threads_share_what_is_worth_it() -> None:
     assert heuristics.seconds(row, LARGE, 2) < 0.6 * heuristics.seconds(row, LARGE)
 
 
+@pytest.mark.parametrize(("gain", "algorithm"), [(1.05, "direct"), (1.2, "winograd4")])
+def test_a_transform_must_gain_more_than_the_model_errs(
+    monkeypatch: pytest.MonkeyPatch, gain: float, algorithm: str
+) -> None:
+    """Direct sums of small integers are exact."""
+    able = [row for row in rows("conv2d") if row.algorithm in ("direct", "winograd4")]
+    monkeypatch.setattr(
+        heuristics, "_seconds", lambda row, *_: 1.0 if row.direct_sum else 1 / gain
+    )
+    assert heuristics.rank(able, LARGE)[0].algorithm == algorithm
+
+
 def test_a_ranking_is_quick() -> None:
     """At most 50 µs for a convolution: the choice is cached, but each new shape pays once."""
     able = [row for row in rows("conv2d") if row.why_not(LARGE) is None]

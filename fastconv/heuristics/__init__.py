@@ -31,9 +31,15 @@ CALL, TEAM, SERIAL = "call", "team", "serial"
 SPECIAL = (CALL, TEAM, SERIAL)
 
 
-# What a row's prediction is multiplied with in a choice. Numba compiles a kernel at its first
-# use: a gain within the model's error is not worth seconds of waiting.
-_RELUCTANCE = {"numba": 1.25}
+# What a row's prediction is multiplied with in a choice: a gain within the model's error is
+# worth neither the seconds that Numba takes to compile a kernel at its first use, nor the
+# rounding errors of a transform where direct sums of small integers are exact.
+_COMPILED_AT_FIRST_USE, _TRANSFORMED = 1.25, 1.1
+
+
+def _reluctance(row: Kernel) -> float:
+    compiling = _COMPILED_AT_FIRST_USE if row.backend == "numba" else 1.0
+    return compiling if row.direct_sum else compiling * _TRANSFORMED
 
 
 @cache
@@ -88,9 +94,7 @@ def rank(
     known: dict[str, Features] = {}
 
     def cost(row: Kernel) -> float:
-        return _RELUCTANCE.get(row.backend, 1.0) * _seconds(
-            row, spec, 1, packed, vector_bytes, known
-        )
+        return _reluctance(row) * _seconds(row, spec, 1, packed, vector_bytes, known)
 
     return sorted(rows, key=cost)
 
