@@ -1,7 +1,8 @@
 """Convolution of planes: depthwise layers, pictures, groups of few channels.
 
 Each group has few channels, so vectors run along the pixels of a row, which are read where they
-lie (``csrc/simd/planar.h``). Threads share out the planes, and strips of rows where the planes are
+lie (``csrc/simd/planar.h``), or, in a depthwise layer whose channels lie side by side, along these
+(``csrc/simd/depthwise.h``). Threads share out the planes, and chunks of rows where the planes are
 few; whoever computes a cell adds its terms in the same order.
 """
 
@@ -9,9 +10,11 @@ cimport numpy as cnp
 from cython.parallel cimport prange
 from libc.string cimport memset
 
+from threading import Lock
+
 from fastconv.backends.cython.activation_elementwise cimport kind_of
 from fastconv.backends.cython.geometry cimport geometry_of
-from fastconv.backends.cython.isa cimport Geometry, Kernels, Planes, kernels, team
+from fastconv.backends.cython.isa cimport Geometry, Kernels, PlaneKernels, Planes, kernels, team
 from fastconv.backends.cython.memory cimport give, take
 
 from fastconv.spec import LEAKY_SLOPE
@@ -21,53 +24,86 @@ cnp.import_array()
 cdef enum:
     LINE = 64   # bytes of a cache line
     SHARE = 4   # work items that a thread should find, at least
-    CHUNK = 16  # rows of a work item, at least
+    CHUNK = 16  # rows of a plane's work item, at least
+    SHARES = 4  # channels must fill more than one of so many shares of a vector
 
 
-cdef class PackedPlanes:
-    """The weights of every group, in the order in which the tiles walk over them."""
+cdef enum:  # what vectors run along
+    PIXELS
+    CHANNELS
 
-    cdef char* memory
+
+cdef class PlaneWeights:
+    """The weights of every group, in the order in which the tiles walk over them: each of the
+    two orders is made when it is first asked for, and kept."""
+
+    cdef cnp.ndarray w
+    cdef char* packed[2]
+    cdef object lock
+
+    def __init__(self, w):
+        self.w = w
+        self.lock = Lock()
 
     def __dealloc__(self):
-        give(self.memory)
+        give(self.packed[PIXELS])
+        give(self.packed[CHANNELS])
+
+    cdef const char* along(
+        self, int along, const PlaneKernels* table, const Planes* planes,
+    ) except NULL:
+        with self.lock:
+            if self.packed[along] is NULL:
+                self.packed[along] = packed_for(self.w, table, planes)
+        return self.packed[along]
 
 
-def pack(spec, cnp.ndarray w not None, int threads):
+cdef char* packed_for(cnp.ndarray w, const PlaneKernels* table, const Planes* planes) except NULL:
     """Output channels of a group in blocks, and each block's weights side by side."""
-    cdef const Kernels* table = kernels(spec.dtype)
-    cdef Py_ssize_t size = table.itemsize, group
+    cdef Py_ssize_t size = cnp.PyArray_ITEMSIZE(w), group
+    cdef Py_ssize_t cells = table.weight_cells(&planes.geometry)
     cdef Py_ssize_t[4] strides
-    cdef PackedPlanes packed = PackedPlanes.__new__(PackedPlanes)
-    cdef Planes planes
     cdef int i
-    set_geometry(&planes, spec, table)
+    cdef char* memory = take(planes.G * cells * size)
     for i in range(4):
         strides[i] = cnp.PyArray_STRIDE(w, i) // size
-    packed.memory = take(cnp.PyArray_SIZE(w) * size)
     for group in range(planes.G):
-        table.planar.pack(
+        table.pack(
             &planes.geometry, planes.blocks,
             <char*>cnp.PyArray_DATA(w) + group * planes.geometry.OC * strides[0] * size, strides,
-            packed.memory + group * cnp.PyArray_SIZE(w) // planes.G * size,
+            memory + group * cells * size,
         )
-    return packed
+    return memory
 
 
-def run(spec, cnp.ndarray x not None, PackedPlanes packed not None, bias, cnp.ndarray out not None,
-        int threads):
-    """Write the convolution of x into out."""
-    cdef const Kernels* table = kernels(spec.dtype)
+def pack(spec, w, int threads):
+    """The weights in the order that this spec's pictures need."""
     cdef Planes planes
-    cdef Py_ssize_t zeros, scratch, items
+    cdef PlaneWeights weights = PlaneWeights(w)
+    cdef int along
+    planes.geometry = geometry_of(spec)
+    along = direction(&planes, spec)
+    weights.along(along, set_groups(&planes, along, spec), &planes)
+    return weights
+
+
+def run(spec, cnp.ndarray x not None, PlaneWeights weights not None, bias,
+        cnp.ndarray out not None, int threads):
+    """Write the convolution of x into out."""
+    cdef const PlaneKernels* table
+    cdef Planes planes
+    cdef Py_ssize_t size = cnp.PyArray_ITEMSIZE(x), zeros, scratch, items
     cdef cnp.ndarray biases
     cdef char* memory
+    cdef int along
     cdef int part, parts
     threads = team(threads)
-    set_geometry(&planes, spec, table)
-    set_chunks(&planes, threads)
-    set_arrays(&planes, x, out, table.itemsize)
-    planes.weights = packed.memory
+    planes.geometry = geometry_of(spec)
+    set_arrays(&planes, x, out, size)
+    along = direction(&planes, spec)
+    table = set_groups(&planes, along, spec)
+    set_chunks(&planes, along, threads)
+    planes.weights = weights.along(along, table, &planes)
     planes.bias = NULL
     if bias is not None:
         biases = bias
@@ -76,54 +112,73 @@ def run(spec, cnp.ndarray x not None, PackedPlanes packed not None, bias, cnp.nd
     planes.slope = LEAKY_SLOPE
     items = planes.N * planes.G * planes.blocks * planes.chunks
     parts = <int>min(threads, items)
-    zeros = in_lines(table.planar.zero_cells(&planes.geometry) * table.itemsize)
-    scratch = in_lines(table.planar.scratch(&planes)) + LINE
+    zeros = in_lines(table.zero_cells(&planes.geometry) * size)
+    scratch = in_lines(table.scratch(&planes)) + LINE
     memory = take(zeros + parts * scratch)
     memset(memory, 0, zeros)
     planes.zeros = memory
     try:
         with nogil:
             if parts == 1:
-                table.planar.run(&planes, 0, items, memory + zeros)
+                table.run(&planes, 0, items, memory + zeros)
             else:
                 for part in prange(parts, num_threads=parts, schedule="static", chunksize=1):
-                    table.planar.run(&planes, items * part // parts, items * (part + 1) // parts,
-                                     memory + zeros + part * scratch)
+                    table.run(&planes, items * part // parts, items * (part + 1) // parts,
+                              memory + zeros + part * scratch)
     finally:
         give(memory)
 
 
 def workspace_bytes(spec, int threads) -> int:
-    """A row of zeros, and for each thread the patch at the border that it works on."""
-    cdef const Kernels* table = kernels(spec.dtype)
+    """Zeros, and for each thread the patch at the border that it works on."""
+    cdef const PlaneKernels* table
     cdef Planes planes
-    cdef Py_ssize_t scratch = 0, x_w
-    set_geometry(&planes, spec, table)
-    planes.geometry.out_w = 0
-    for x_w in range(2):  # whatever it will be, this is enough
-        planes.geometry.x_w = x_w
-        scratch = max(scratch, in_lines(table.planar.scratch(&planes)) + LINE)
-    return in_lines(table.planar.zero_cells(&planes.geometry) * table.itemsize) + threads * scratch
+    cdef Py_ssize_t most = 0, zeros, scratch, x_w
+    cdef int along
+    for x_w in range(3):  # whatever it will be, these are enough
+        along = CHANNELS if x_w == 2 and spec.IC == spec.OC == spec.G else PIXELS
+        planes.geometry = geometry_of(spec)
+        planes.geometry.x_w, planes.geometry.out_w = x_w, 0
+        table = set_groups(&planes, along, spec)
+        scratch = in_lines(table.scratch(&planes)) + LINE
+        zeros = in_lines(table.zero_cells(&planes.geometry) * kernels(spec.dtype).itemsize)
+        most = max(most, zeros + threads * scratch)
+    return most
 
 
 cdef inline Py_ssize_t in_lines(Py_ssize_t nbytes) noexcept nogil:
     return (nbytes + LINE - 1) // LINE * LINE
 
 
-cdef int set_geometry(Planes* planes, spec, const Kernels* table) except -1:
+cdef int direction(const Planes* planes, spec) except -1:
+    """Along channels where each has a group of its own, and they lie side by side."""
+    cdef const Geometry* g = &planes.geometry
+    cdef bint together = g.IC * g.OC == 1 and g.x_c == 1 and g.out_c == 1
+    cdef Py_ssize_t lanes = kernels(spec.dtype).width
+    return CHANNELS if together and spec.G * SHARES > lanes else PIXELS
+
+
+cdef const PlaneKernels* set_groups(Planes* planes, int along, spec) except NULL:
+    """Along channels all of them are one group."""
+    cdef const Kernels* table = kernels(spec.dtype)
     cdef Geometry* g = &planes.geometry
-    g[0] = geometry_of(spec)
-    planes.N, planes.G, planes.chunks = spec.N, spec.G, 1
+    planes.N, planes.chunks = spec.N, 1
+    if along == CHANNELS:
+        g.IC, g.OC = spec.IC, spec.OC
+        planes.G, planes.blocks = 1, 1
+        return table.depthwise
+    planes.G = spec.G
     planes.blocks = (g.OC + table.planar.together - 1) // table.planar.together
-    return 0
+    return table.planar
 
 
-cdef void set_chunks(Planes* planes, int threads) noexcept:
+cdef void set_chunks(Planes* planes, int along, int threads) noexcept:
     """Rows are divided where there are too few planes for the threads."""
     cdef Py_ssize_t others = planes.N * planes.G * planes.blocks
+    cdef Py_ssize_t least = CHUNK if along == PIXELS else 1
     if threads > 1 and others < SHARE * threads:
         planes.chunks = (SHARE * threads + others - 1) // others
-        planes.chunks = max(1, min(planes.chunks, planes.geometry.OH // CHUNK))
+        planes.chunks = max(1, min(planes.chunks, planes.geometry.OH // least))
 
 
 cdef void set_arrays(Planes* planes, cnp.ndarray x, cnp.ndarray out, Py_ssize_t size) noexcept:

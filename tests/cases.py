@@ -118,6 +118,25 @@ CONV_TILES = (
     _conv("tiles_dilated_far", 1, 3, (60, 9), 4, (3, 3), dilation=(29, 4)),
 )
 
+# Depthwise layers of so many channels that vectors may run along these: whole vectors and masked
+# ones, tiles within the picture and at its border, strips of rows that roll down.
+CONV_CHANNELS = (
+    *(
+        _conv(f"channels{c}", 1, c, (11, 15), c, (3, 3), groups=c, padding=1)
+        for c in (5, 8, 9, 16, 17, 33)
+    ),
+    _conv("channels_s2", 2, 20, (35, 23), 20, (3, 3), groups=20, padding=1, stride=2),
+    _conv("channels_s3", 1, 19, (13, 29), 19, (3, 3), groups=19, padding=1, stride=3),
+    _conv("channels_s2x1", 1, 17, (13, 14), 17, (3, 3), groups=17, stride=(2, 1)),
+    _conv("channels_5x5", 1, 18, (9, 21), 18, (5, 5), groups=18, padding=2),
+    _conv("channels_5x5_s2", 1, 33, (9, 31), 33, (5, 5), groups=33, padding=2, stride=2),
+    _conv("channels_7x7", 1, 16, (12, 22), 16, (7, 7), groups=16, padding=3),
+    _conv("channels_3x4", 1, 21, (6, 19), 21, (3, 4), groups=21, padding="same"),
+    _conv("channels_dilated", 1, 17, (9, 30), 17, (3, 3), groups=17, dilation=(2, 3), padding=3),
+    _conv("channels_far_padded", 1, 9, (3, 4), 9, (3, 3), groups=9, padding=((5, 1), (2, 14))),
+    _conv("channels_one_column", 2, 18, (9, 1), 18, (3, 3), groups=18, padding=1),
+)
+
 CONV_SHAPES = (
     _conv("one_cell", 1, 1, (1, 1), 1, (1, 1)),
     _conv("whole_picture", 2, 3, (4, 5), 6, (4, 5)),
@@ -183,6 +202,9 @@ CONV_NONFINITE = (
     _conv("inf_weights_over_padding", 1, 4, (7, 9), 17, (3, 3), "inf_weights", padding=1),
     _conv("inf_weights_5x5_s2", 1, 3, (7, 9), 5, (5, 5), "inf_weights", padding=2, stride=2),
     _conv("inf_weights_depthwise", 1, 4, (6, 20), 4, (3, 3), "inf_weights", padding=1, groups=4),
+    _conv("nan_channels", 1, 18, (12, 13), 18, (3, 3), "nan", padding=1, groups=18),
+    _conv("inf_weights_channels", 1, 18, (6, 9), 18, (3, 3), "inf_weights", padding=1, groups=18),
+    _conv("inf_weights_channels_5x5", 1, 9, (6, 9), 9, (5, 5), "inf_weights", padding=2, groups=9),
 )
 
 CONV_LOW_RANK = (
@@ -197,7 +219,7 @@ CONV_LOW_RANK = (
     *(_conv(f"rank1_{p}", 1, 2, (p, p), 1, (5, 5), padding=2, rank=1) for p in PIXEL_BORDERS),
 )
 
-CONV = CONV_LOW_RANK + CONV_SHAPES + CONV_TILES + CONV_BORDERS + CONV_NONFINITE
+CONV = CONV_LOW_RANK + CONV_SHAPES + CONV_CHANNELS + CONV_TILES + CONV_BORDERS + CONV_NONFINITE
 
 # ---------------------------------------------------------------- conv2d_input_grad
 

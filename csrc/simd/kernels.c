@@ -6,7 +6,7 @@ extern const Convolution SYMBOL(convolution);
 extern const Elementwise SYMBOL(elementwise);
 extern const PoolKernels SYMBOL(pooling);
 extern const WinogradKernels SYMBOL(winograd);
-extern const PlanarKernels SYMBOL(planar);
+extern const PlaneKernels SYMBOL(planar), SYMBOL(depthwise);
 extern const Factoring SYMBOL(factoring);
 
 const Kernels SYMBOL(kernels) = {
@@ -20,5 +20,6 @@ const Kernels SYMBOL(kernels) = {
     .pooling = &SYMBOL(pooling),
     .winograd = &SYMBOL(winograd),
     .planar = &SYMBOL(planar),
+    .depthwise = &SYMBOL(depthwise),
     .factoring = &SYMBOL(factoring),
 };

@@ -7,6 +7,10 @@
 INLINE ptrdiff_t least(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
 INLINE ptrdiff_t most(ptrdiff_t a, ptrdiff_t b) { return a > b ? a : b; }
 
+/* Whether rows so far apart push each other out of the caches: they are read and written whole
+ * lines at a time, since no line would stay for a second visit. */
+INLINE int collide(ptrdiff_t pitch) { return pitch * (ptrdiff_t)sizeof(real) % 4096 == 0; }
+
 INLINE void copy_run(const real *src, real *dst, ptrdiff_t n)
 {
     ptrdiff_t i = 0;
@@ -91,6 +95,16 @@ INLINE void exchange(vec *upper, vec *lower, const int d)
 #endif
 }
 
+/* All rows that differ in bit d. Written out for each d: in a loop over it compilers would put the
+ * shuffles' constants together at run time. */
+INLINE void exchange_all(vec *v, const int d)
+{
+#pragma GCC unroll 16
+    for (int r = 0; r < VL; r++)
+        if (d < VL && !(r & d))
+            exchange(&v[r], &v[r + d], d);
+}
+
 /* dst[c * step + r] = src[r * pitch + c] for r < rows ≤ VL and c < cols ≤ VL. */
 INLINE void transpose_block(ptrdiff_t rows, ptrdiff_t cols, const real *src, ptrdiff_t pitch,
                             real *dst, ptrdiff_t step)
@@ -100,12 +114,10 @@ INLINE void transpose_block(ptrdiff_t rows, ptrdiff_t cols, const real *src, ptr
     for (int r = 0; r < VL; r++)
         v[r] = r >= rows ? (vec){0}
             : cols == VL ? vload(src + r * pitch) : vload_n(src + r * pitch, cols);
-#pragma GCC unroll 4
-    for (int d = VL / 2; d > 0; d /= 2)
-#pragma GCC unroll 16
-        for (int r = 0; r < VL; r++)
-            if (!(r & d))
-                exchange(&v[r], &v[r + d], d);
+    exchange_all(v, 8);
+    exchange_all(v, 4);
+    exchange_all(v, 2);
+    exchange_all(v, 1);
 #pragma GCC unroll 16
     for (int c = 0; c < VL; c++)
         if (c < cols) {

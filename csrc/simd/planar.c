@@ -2,9 +2,10 @@
 #include "planar.h"
 #include "table.h"
 
-const PlanarKernels SYMBOL(planar) = {
+const PlaneKernels SYMBOL(planar) = {
     .together = TOGETHER,
     .zero_cells = planar_zero_cells,
+    .weight_cells = planar_weight_cells,
     .scratch = planar_scratch,
     .pack = planar_pack,
     .run = planar_run,

@@ -43,6 +43,8 @@ static ptrdiff_t planar_zero_cells(const Geometry *g)
     return g->IW + 2 * (WIDEST_ROLL + 1) * VL;
 }
 
+static ptrdiff_t planar_weight_cells(const Geometry *g) { return g->OC * g->IC * g->KH * g->KW; }
+
 /* One group's weights [oc][ic][kh][kw] of any strides as blocks of output channels, in each
  * [ic][kw][kh][m]. */
 static void planar_pack(const Geometry *g, ptrdiff_t blocks, const void *w_,

@@ -1,4 +1,4 @@
-/* What conv2d_planar.pyx hands to the planar kernels. Distances count elements. */
+/* What planes.pyx hands to the kernels of planes. Distances count elements. */
 #ifndef FASTCONV_PLANES_H
 #define FASTCONV_PLANES_H
 
@@ -6,7 +6,8 @@
 
 /* A convolution whose groups have few channels. Work items are row chunks of output planes:
  * item = ((n * G + group) * blocks + block) * chunks + chunk, where a block is some output
- * channels of one group that are computed together. */
+ * channels of one group that are computed together. Where vectors run along the channels of a
+ * depthwise convolution, all of them are one group and one block. */
 typedef struct {
     Geometry geometry; /* IC and OC are those of a group */
     ptrdiff_t N, G, blocks, chunks;

@@ -60,15 +60,16 @@ typedef struct {
                    void *out, void *scratch);
 } WinogradKernels;
 
-/* Convolution of planes of few channels, see planes.h and planar.h. */
+/* Convolution of groups of few channels, see planes.h, planar.h and depthwise.h. */
 typedef struct {
     int together; /* output channels of a block, at most */
     ptrdiff_t (*zero_cells)(const Geometry *geometry);
+    ptrdiff_t (*weight_cells)(const Geometry *geometry); /* of one group, packed */
     ptrdiff_t (*scratch)(const Planes *planes); /* bytes for one thread */
     void (*pack)(const Geometry *geometry, ptrdiff_t blocks, const void *w,
                  const ptrdiff_t *strides, void *packed); /* one group */
     PlanesRun run;
-} PlanarKernels;
+} PlaneKernels;
 
 /* Kernels of low rank, see factors.h and separable.h. */
 typedef struct {
@@ -85,7 +86,7 @@ typedef struct {
     const Elementwise *elementwise;
     const PoolKernels *pooling;
     const WinogradKernels *winograd;
-    const PlanarKernels *planar;
+    const PlaneKernels *planar, *depthwise;
     const Factoring *factoring;
 } Kernels;
 

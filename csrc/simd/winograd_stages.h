@@ -40,7 +40,8 @@ INLINE ptrdiff_t patch_cols(const Winograd *w, const TileBlock *b)
  * VL channels lie `plane` apart, each with its pixels side by side; in vectors of channels, pixel
  * after pixel. A vector holds lanes of 16 bytes: LANE pixels of LANE channels are turned within
  * each, so that half of the shuffles of a whole transpose suffice, and any number of pixels from
- * LANE on is done without remainders: the last ones are turned twice.
+ * LANE on is done without remainders: the last ones are turned twice. Where planes collide in the
+ * caches, a lane's line would have to come again for the next one: there whole vectors are turned.
  */
 
 enum { LANE = 16 / sizeof(real) };
@@ -69,6 +70,13 @@ INLINE void turn_lanes(vec *v)
 
 static void turn_in(ptrdiff_t n, const real *x, ptrdiff_t plane, real *dst)
 {
+    if (n >= VL && collide(plane)) {
+        for (ptrdiff_t i = 0; i < n; i += VL) {
+            const ptrdiff_t at = least(i, n - VL);
+            transpose_block(VL, VL, x + at, plane, dst + at * VL, VL);
+        }
+        return;
+    }
     for (ptrdiff_t i = 0; i < n; i += LANE) {
         const ptrdiff_t at = least(i, n - LANE);
         vec v[LANE];
@@ -84,6 +92,13 @@ static void turn_in(ptrdiff_t n, const real *x, ptrdiff_t plane, real *dst)
 
 static void turn_out(ptrdiff_t n, const real *pixels, real *out, ptrdiff_t plane)
 {
+    if (n >= VL && collide(plane)) {
+        for (ptrdiff_t i = 0; i < n; i += VL) {
+            const ptrdiff_t at = least(i, n - VL);
+            transpose_block(VL, VL, pixels + at * VL, VL, out + at, plane);
+        }
+        return;
+    }
     for (ptrdiff_t i = 0; i < n; i += LANE) {
         const ptrdiff_t at = least(i, n - LANE);
         vec v[LANE];

@@ -149,24 +149,31 @@ def winograd(m: int) -> Callable[[Conv2dSpec, int], Features]:
 
 
 def planar(spec: Conv2dSpec, lanes: int) -> Features:
-    """Planes one by one, vectors along the pixels of a row."""
+    """Planes one by one, vectors along the pixels of a row; along the channels of a depthwise
+    layer where these lie side by side."""
     icg, taps = spec.IC // spec.G, spec.KH * spec.KW
+    last = spec.layout == "NHWC" and spec.IC > 1
+    along_channels = last and spec.IC == spec.OC == spec.G and 4 * spec.G > lanes
+    turned = last and not along_channels
     found = traffic(spec)
-    found["planes"] = spec.N * spec.OC
-    sums = spec.N * spec.OC * spec.OH * up(spec.OW, lanes) / lanes
+    if along_channels:
+        found["planes"], found["rows"] = spec.N, spec.N * spec.OH
+        sums = spec.N * spec.OH * spec.OW * up(spec.OC, lanes) / lanes
+    else:
+        found["planes"], found["rows"] = spec.N * spec.OC, spec.N * spec.OC * spec.OH
+        sums = spec.N * spec.OC * spec.OH * up(spec.OW, lanes) / lanes
     # One plane by one 3×3 kernel rolls down the rows, and keeps what it has loaded.
     rolls = icg == 1 and spec.KH == spec.KW == 3 and spec.DH == spec.DW == 1 and spec.SW <= 2
     found["sums"], found["rolled"] = (0.0, sums) if rolls else (sums, 0.0)
     found["vectors"] = found["sums"] * icg * taps
     # What lies in no vector's order is copied for every tile of a few rows.
     x, out = spec.N * spec.IC * spec.IH * spec.IW, spec.N * spec.OC * spec.OH * spec.OW
-    turned = spec.layout == "NHWC" and spec.IC > 1
     copied = x * (1 + spec.KH / 8)
-    found["turned"] = copied + out if turned else copied if spec.SW > 2 else 0.0
+    strided = spec.SW > 1 and not along_channels
+    found["turned"] = copied + out if turned else copied if strided and spec.SW > 2 else 0.0
     found["turned_far"] = x + out if turned and far(spec) else 0
-    found["strided"] = x if spec.SW > 1 else 0
-    found["strided_rows"] = spec.N * spec.IC * spec.IH if spec.SW > 1 else 0
-    found["rows"] = spec.N * spec.OC * spec.OH
+    found["strided"] = x if strided else 0
+    found["strided_rows"] = spec.N * spec.IC * spec.IH if strided else 0
     return found
 
 

@@ -120,9 +120,10 @@ cdef extern from "simd/table.h":
         void (*output)(const Winograd* winograd, const TileBlock* block, Py_ssize_t first_vector,
                        Py_ssize_t vectors, const void* values, const void* panel,
                        const void* bias, void* out, void* scratch) noexcept nogil
-    ctypedef struct PlanarKernels:
+    ctypedef struct PlaneKernels:
         int together
         Py_ssize_t (*zero_cells)(const Geometry* geometry) noexcept nogil
+        Py_ssize_t (*weight_cells)(const Geometry* geometry) noexcept nogil
         Py_ssize_t (*scratch)(const Planes* planes) noexcept nogil
         void (*pack)(const Geometry* geometry, Py_ssize_t blocks, const void* w,
                      const Py_ssize_t* strides, void* packed) noexcept nogil
@@ -139,7 +140,8 @@ cdef extern from "simd/table.h":
         const Elementwise* elementwise
         const PoolKernels* pooling
         const WinogradKernels* winograd
-        const PlanarKernels* planar
+        const PlaneKernels* planar
+        const PlaneKernels* depthwise
         const Factoring* factoring
 
 # The kernels for "float32" or "float64"; a ValueError if FASTCONV_ISA asks for what cannot be.
