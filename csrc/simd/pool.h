@@ -54,7 +54,8 @@ INLINE Finish finish_of(const Pooling *p, int64_t count)
  * cells, and then again nothing as far as windows reach. */
 typedef struct {
     const Pooling *p;
-    int op, sliding;
+    int op;
+    Slide slide; /* or NULL */
     const real *divisors;
     real *row;
 } PlaneRows;
@@ -72,8 +73,9 @@ static PlaneRows plane_rows_of(const Pooling *p, void *scratch)
             divisors[ow] = (real)columns->count[ow];
         planes.divisors = divisors;
     }
-    planes.sliding = columns->even && p->x.w == 1 && p->out.w == 1
-        && slides(planes.op, p->rows.taps, columns->taps, columns->step, columns->stride);
+    if (columns->even && p->x.w == 1 && p->out.w == 1)
+        planes.slide = slide_for(planes.op, p->rows.taps, columns->taps, columns->step,
+                                 columns->stride);
     fill_run(planes.row, start_of(planes.op), p->row_cells);
     return planes;
 }
@@ -164,25 +166,41 @@ static void pool_joined_row(const PlaneRows *planes, const real *x, real *out, p
     }
 }
 
-static void pool_row(const PlaneRows *planes, const real *x, real *out, ptrdiff_t oh,
-                     const Finish *finish)
+/* Rows of windows from `oh` on, of at most n, that differ in nothing but their place. */
+INLINE ptrdiff_t rows_alike(const Windows *rows, ptrdiff_t oh, ptrdiff_t n)
+{
+    ptrdiff_t i = 1;
+    while (i < n && rows->first[oh + i] == rows->first[oh] + i * rows->stride
+           && rows->stop[oh + i] == rows->stop[oh] + i * rows->stride
+           && rows->count[oh + i] == rows->count[oh])
+        i++;
+    return i;
+}
+
+/* n rows that are alike, from `oh` on. */
+static void pool_rows(const PlaneRows *planes, const real *x, real *out, ptrdiff_t oh,
+                      ptrdiff_t n, const Finish *finish)
 {
     const Pooling *p = planes->p;
     const Windows *columns = &p->columns;
-    const ptrdiff_t rows = cells(&p->rows, oh);
+    const ptrdiff_t rows = cells(&p->rows, oh), next = p->rows.stride * p->x.h;
     x += p->rows.first[oh] * p->x.h;
-    if (planes->sliding) {
-        const Line line = {
-            .x = x, .rows = rows, .row = p->rows.step * p->x.h, .width = p->width,
-            .before = columns->before, .out = out, .n = p->OW, .finish = *finish,
-            .divisors = planes->divisors, .factor = (real)p->rows.count[oh],
-        };
-        if (slide(planes->op, columns->taps, columns->stride, &line))
-            return;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        if (planes->slide) {
+            const Line line = {
+                .x = x + i * next, .rows = rows, .row = p->rows.step * p->x.h, .next = next,
+                .width = p->width, .before = columns->before, .out = out + i * p->out.h,
+                .n = p->OW, .out_h = p->out.h, .count = n - i, .finish = finish,
+                .divisors = planes->divisors, .factor = (real)p->rows.count[oh],
+            };
+            i += planes->slide(&line);
+            if (i == n)
+                return;
+        }
+        pool_joined_row(planes, x + i * next, out + i * p->out.h, rows, finish);
+        if (planes->divisors)
+            divide_row(planes, (real)p->rows.count[oh], out + i * p->out.h);
     }
-    pool_joined_row(planes, x, out, rows, finish);
-    if (planes->divisors)
-        divide_row(planes, (real)p->rows.count[oh], out);
 }
 
 static void maxima_across(const Pooling *p, const real *x, ptrdiff_t oh, ptrdiff_t ow,
@@ -234,8 +252,9 @@ static void pool_planes(const Pooling *p, const void *x, void *out, int64_t *ind
         real *out_plane = (real *)out + n * p->out.n + c * p->out.c;
         int64_t *indices_plane = indices
             ? indices + n * p->indices.n + c * p->indices.c : NULL;
-        for (; oh < p->OH && item < end; oh++, item++) {
+        for (ptrdiff_t alike; oh < p->OH && item < end; oh += alike, item += alike) {
             real *out_row = out_plane + oh * p->out.h;
+            alike = 1;
             if (indices) {
                 maxima_row(p, x_plane, out_row, indices_plane + oh * p->indices.h, oh);
                 continue;
@@ -244,7 +263,9 @@ static void pool_planes(const Pooling *p, const void *x, void *out, int64_t *ind
                 count = p->rows.count[oh];
                 finish = finish_of(p, count * p->columns.count[0]);
             }
-            pool_row(&planes, x_plane, out_row, oh, &finish);
+            if (planes.slide)
+                alike = rows_alike(&p->rows, oh, least(p->OH - oh, end - item));
+            pool_rows(&planes, x_plane, out_row, oh, alike, &finish);
         }
     }
 }

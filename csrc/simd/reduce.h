@@ -87,11 +87,12 @@ typedef struct {
 INLINE vec vquotient(vec sum, real divisor, real inverse)
 {
 #if defined(__FMA__)
-    const real tiny = REAL_BITS == 32 ? (real)0x1p-60 : (real)0x1p-500;
-    const vec quotient = sum * inverse, size = vmax(sum, -sum);
-    const mask plain = vgreater(size, vsplat(tiny)) & vless(size, vsplat((real)INFINITY));
-    const mask neither = (mask)~vgreater(size, vsplat(0)); /* 0 or NaN */
-    if (divisor < 0x1p24 && vall(plain | neither))
+    /* Bits of a number without its sign grow with its size. */
+    const integer all = REAL_BITS == 32 ? 0x7fffffff : (integer)0x7fffffffffffffff;
+    const integer tiny = REAL_BITS == 32 ? 0x21800000 : (integer)0x20b0000000000000; /* 2^-60, 2^-500 */
+    const integer infinity = REAL_BITS == 32 ? 0x7f800000 : (integer)0x7ff0000000000000;
+    const vec quotient = sum * inverse;
+    if (divisor < 0x1p24 && vall(vinside(((ivec)sum & all) - tiny, infinity - tiny)))
         return vfma(sum - quotient * divisor, vsplat(inverse), quotient);
 #endif
     return sum / vsplat(divisor);

@@ -10,46 +10,64 @@
 
 #include "reduce.h"
 
-/* The rows of one row of windows, and what becomes of their columns. */
+/* The rows of one row of windows, and what becomes of their columns; `count` rows of windows that
+ * differ in nothing but their place. */
 typedef struct {
-    const real *x; /* the first of these rows, `row` apart */
-    ptrdiff_t rows, row, width, before;
-    real *out; /* n of them, side by side */
-    ptrdiff_t n;
-    Finish finish;
+    const real *x; /* the first of these rows, `row` apart; `next` cells on, those of the next */
+    ptrdiff_t rows, row, next, width, before;
+    real *out; /* n of them, side by side, rows out_h apart */
+    ptrdiff_t n, out_h, count;
+    const Finish *finish;
     const real *divisors; /* NULL, or of each output of an average, before `factor` */
     real factor;          /* by which they are multiplied */
 } Line;
 
-/* A maximum that may lose a NaN: so NaN are looked for apart, once in each cell. */
+/* A maximum that may lose a NaN: so NaN are looked for apart, in two vectors at once. */
 INLINE vec vtake_plain(const int op, vec sum, vec v)
 {
     return op == OP_MAX ? vmax(sum, v) : sum + v;
 }
 
-/* The cells at … at + VL − 1 of all the rows; `seen` learns where there are NaN. */
-INLINE vec join_rows(const int op, const Line *line, ptrdiff_t at, mask *seen)
+/* VL cells, under a mask if there is one. */
+INLINE vec slide_load(const int op, const mask *inside, const real *x)
 {
-    const vec start = vsplat(start_of(op));
-    const real *x = line->x + at;
-    vec sum = start;
-    if (at >= 0 && at <= line->width - VL) {
-        for (ptrdiff_t i = 0; i < line->rows; i++, x += line->row) {
-            const vec v = vload(x);
-            sum = vtake_plain(op, sum, v);
-            if (op == OP_MAX)
-                *seen |= visnan(v);
-        }
-    } else if (at < line->width && at > -VL) {
-        const mask inside = vbetween_any(-at, line->width - at);
-        for (ptrdiff_t i = 0; i < line->rows; i++, x += line->row) {
-            const vec v = vload_or(inside, x, start);
-            sum = vtake_plain(op, sum, v);
-            if (op == OP_MAX)
-                *seen |= visnan(v);
-        }
+    return inside ? vload_or(*inside, x, vsplat(start_of(op))) : vload(x);
+}
+
+/* ROWS rows joined, or any number for 0; `seen` learns where there are NaN. */
+INLINE vec join_loaded(const int op, const int ROWS, const Line *line, const real *x,
+                       const mask *inside, mask *seen)
+{
+    const ptrdiff_t rows = ROWS ? ROWS : line->rows, pitch = line->row;
+    vec sum = vsplat(start_of(op));
+    ptrdiff_t i = 0;
+    if (rows % 2) {
+        sum = slide_load(op, inside, x);
+        if (op == OP_MAX)
+            *seen = veither(*seen, visnan(sum));
+        i = 1;
+    }
+#pragma GCC unroll 2
+    for (; i < rows; i += 2) {
+        const vec a = slide_load(op, inside, x + i * pitch);
+        const vec b = slide_load(op, inside, x + (i + 1) * pitch);
+        if (op == OP_MAX)
+            *seen = veither(*seen, vunordered(a, b));
+        sum = i ? vtake_plain(op, vtake_plain(op, sum, a), b) : vtake_plain(op, a, b);
     }
     return sum;
+}
+
+/* The cells at … at + VL − 1 of all the rows. */
+INLINE vec join_rows(const int op, const int ROWS, const Line *line, ptrdiff_t at, mask *seen)
+{
+    const real *x = line->x + at;
+    if (at >= 0 && at <= line->width - VL)
+        return join_loaded(op, ROWS, line, x, NULL, seen);
+    if (at >= line->width || at <= -VL)
+        return vsplat(start_of(op));
+    const mask inside = vbetween_any(-at, line->width - at);
+    return join_loaded(op, ROWS, line, x, &inside, seen);
 }
 
 /* VL · stride neighbours, by their places modulo the stride. */
@@ -57,16 +75,16 @@ typedef struct {
     vec a, b, c;
 } Cells;
 
-INLINE Cells join_cells(const int op, const int stride, const Line *line, ptrdiff_t at,
-                        mask *seen)
+INLINE Cells join_cells(const int op, const int stride, const int ROWS, const Line *line,
+                        ptrdiff_t at, mask *seen)
 {
-    const vec x = join_rows(op, line, at, seen);
+    const vec x = join_rows(op, ROWS, line, at, seen);
     if (stride == 1)
         return (Cells){x, x, x};
-    const vec y = join_rows(op, line, at + VL, seen);
+    const vec y = join_rows(op, ROWS, line, at + VL, seen);
     if (stride == 2)
         return (Cells){vpick_every(x, y, 0, 2), vpick_every(x, y, 1, 2), x};
-    const vec z = join_rows(op, line, at + 2 * VL, seen);
+    const vec z = join_rows(op, ROWS, line, at + 2 * VL, seen);
     return (Cells){vpick_third(x, y, z, 0), vpick_third(x, y, z, 1), vpick_third(x, y, z, 2)};
 }
 
@@ -79,13 +97,14 @@ INLINE vec tap_of(const int stride, const int t, Cells here, Cells next)
 }
 
 /* Whether no NaN was met; otherwise `out` is not to be used. */
-INLINE int slide_line(const int op, const int taps, const int stride, const Line *line)
+INLINE int slide_line(const int op, const int taps, const int stride, const int ROWS,
+                      const Line *line, const Finish *finish)
 {
     mask seen = {0};
-    Cells here = join_cells(op, stride, line, -line->before, &seen), next = here;
+    Cells here = join_cells(op, stride, ROWS, line, -line->before, &seen), next = here;
     for (ptrdiff_t e = 0; e < line->n; e += VL, here = next) {
         if (e + VL < line->n || taps > stride)
-            next = join_cells(op, stride, line, (e + VL) * stride - line->before, &seen);
+            next = join_cells(op, stride, ROWS, line, (e + VL) * stride - line->before, &seen);
         vec sum = vtake_plain(op, here.a, tap_of(stride, 1, here, next));
         if (taps > 2)
             sum = vtake_plain(op, sum, tap_of(stride, 2, here, next));
@@ -96,51 +115,57 @@ INLINE int slide_line(const int op, const int taps, const int stride, const Line
         const ptrdiff_t n = least(line->n - e, VL);
         if (op == OP_SUM && line->divisors)
             sum /= vload_n(line->divisors + e, n) * line->factor;
-        else if (op == OP_SUM && line->finish.kind == FINISH_SCALE)
-            sum *= line->finish.factor;
-        else if (op == OP_SUM && line->finish.kind == FINISH_DIVIDE)
-            sum = vquotient(sum, line->finish.divisor, line->finish.factor);
+        else if (op == OP_SUM && finish->kind == FINISH_SCALE)
+            sum *= finish->factor;
+        else if (op == OP_SUM && finish->kind == FINISH_DIVIDE)
+            sum = vquotient(sum, finish->divisor, finish->factor);
         store_every(1, line->out + e, n, sum);
     }
     return vall((mask)~seen);
 }
 
-INLINE int slide_by(const int op, const int stride, ptrdiff_t taps, const Line *line)
+INLINE ptrdiff_t slide_lines(const int op, const int taps, const int stride, const int ROWS,
+                             const Line *given)
 {
-    switch (taps) {
-    case 2:
-        return slide_line(op, 2, stride, line);
-    case 3:
-        return slide_line(op, 3, stride, line);
-    case 4:
-        return slide_line(op, 4, stride, line);
-    default:
-        return slide_line(op, 5, stride, line);
+    /* Copies, because stores could change what pointers lead to. */
+    Line line = *given;
+    const Finish finish = *line.finish;
+    for (ptrdiff_t i = 0; i < line.count; i++, line.x += line.next, line.out += line.out_h)
+        if (!slide_line(op, taps, stride, ROWS, &line, &finish))
+            return i;
+    return line.count;
+}
+
+/* How many rows of windows came before one that met a NaN. */
+typedef ptrdiff_t (*Slide)(const Line *line);
+
+/* Windows as high as they are wide, most of all, have straight code. */
+#define DEFINE_SLIDE(op, taps, stride) \
+    static ptrdiff_t slide_##op##taps##stride(const Line *line) \
+    { \
+        if (taps <= 3 && line->rows == taps) \
+            return slide_lines(op, taps, stride, taps, line); \
+        return slide_lines(op, taps, stride, 0, line); \
     }
-}
+#define ALL_SLIDES(X, op) \
+    X(op, 2, 1) X(op, 3, 1) X(op, 4, 1) X(op, 5, 1) X(op, 2, 2) X(op, 3, 2) X(op, 4, 2) \
+    X(op, 5, 2) X(op, 3, 3)
+ALL_SLIDES(DEFINE_SLIDE, OP_MAX)
+ALL_SLIDES(DEFINE_SLIDE, OP_SUM)
 
-INLINE int slide_as(const int op, ptrdiff_t taps, ptrdiff_t stride, const Line *line)
-{
-    if (stride == 1)
-        return slide_by(op, 1, taps, line);
-    if (stride == 2)
-        return slide_by(op, 2, taps, line);
-    return slide_line(op, 3, 3, line);
-}
+#define LIST_SLIDE(op, taps, stride) [op][taps][stride] = slide_##op##taps##stride,
+static const Slide sliding_kernels[OP_SUM + 1][6][4] = {
+    ALL_SLIDES(LIST_SLIDE, OP_MAX) ALL_SLIDES(LIST_SLIDE, OP_SUM)
+};
 
-static int slide(int op, ptrdiff_t taps, ptrdiff_t stride, const Line *line)
+/* What slides over these windows, or NULL: they must be one partial sum each, of cells that are
+ * neighbours and within two vectors. */
+INLINE Slide slide_for(int op, ptrdiff_t rows, ptrdiff_t taps, ptrdiff_t tap, ptrdiff_t stride)
 {
-    return op == OP_MAX ? slide_as(OP_MAX, taps, stride, line)
-        : slide_as(OP_SUM, taps, stride, line);
-}
-
-/* Whether `slide` is for these windows: one partial sum each, of cells that are neighbours and
- * within two vectors. */
-INLINE int slides(int op, ptrdiff_t rows, ptrdiff_t taps, ptrdiff_t tap, ptrdiff_t stride)
-{
-    return (op == OP_MAX || op == OP_SUM) && rows * taps <= LEVEL && tap == 1
-        && ((stride <= 2 && 2 <= taps && taps <= 5) || (stride == 3 && taps == 3))
-        && (taps - 1) / stride <= VL;
+    if (op > OP_SUM || rows * taps > LEVEL || tap != 1 || taps > 5 || stride > 3
+        || (taps - 1) / stride > VL)
+        return NULL;
+    return sliding_kernels[op][taps][stride];
 }
 
 #endif

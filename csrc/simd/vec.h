@@ -135,6 +135,8 @@ INLINE void vstore_lanes(real *p, ptrdiff_t step, vec v)
  * vmin(a, b)         a < b ? a : b, likewise
  * vinside(at, n)     which elements of at are among 0 … n − 1
  * vall(m)            whether m holds for every element
+ * veither(m, n)      m | n, in a mask register where there are such
+ * vunordered(a, b)   where a or b is NaN
  * vload_n(p, n)      the first n elements of p, 0 ≤ n ≤ VL, the others 0; reads no further
  * vstore_n(p, n, v)  writes the first n elements only
  * vbetween(a, b)     the lanes a … b − 1, for 0 ≤ a and b ≤ VL
@@ -160,8 +162,10 @@ typedef __mmask8 mask;
 INLINE mask vgreater(vec a, vec b) { return MM_MASK(cmp)(a, b, _CMP_GT_OQ); }
 INLINE mask vless(vec a, vec b) { return MM_MASK(cmp)(a, b, _CMP_LT_OQ); }
 INLINE mask visnan(vec a) { return MM_MASK(cmp)(a, a, _CMP_UNORD_Q); }
+INLINE mask vunordered(vec a, vec b) { return MM_MASK(cmp)(a, b, _CMP_UNORD_Q); }
 INLINE mask vfirst(ptrdiff_t n) { return (mask)((1u << n) - 1); }
 INLINE int vall(mask m) { return m == (mask)~0u; }
+INLINE mask veither(mask m, mask n) { return (mask)_kor_mask16(m, n); }
 INLINE vec vselect(mask m, vec a, vec b) { return MM(mask_blend)(m, b, a); }
 INLINE vec vmax(vec a, vec b) { return MM(max)(a, b); }
 INLINE vec vmin(vec a, vec b) { return MM(min)(a, b); }
@@ -196,6 +200,8 @@ typedef ivec mask; /* −1 where it holds */
 INLINE mask vgreater(vec a, vec b) { return a > b; }
 INLINE mask vless(vec a, vec b) { return a < b; }
 INLINE mask visnan(vec a) { return a != a; }
+INLINE mask vunordered(vec a, vec b) { return (a != a) | (b != b); }
+INLINE mask veither(mask m, mask n) { return m | n; }
 
 INLINE mask vfirst(ptrdiff_t n) { return vlanes() < (integer)n - (ivec){0}; }
 INLINE mask vinside(ivec at, integer n) { return (at >= 0) & (at < n); }
