@@ -52,9 +52,10 @@ cdef class PlaneWeights:
     cdef const char* along(
         self, int along, const PlaneKernels* table, const Planes* planes,
     ) except NULL:
-        with self.lock:
-            if self.packed[along] is NULL:
-                self.packed[along] = packed_for(self.w, table, planes)
+        if self.packed[along] is NULL:
+            with self.lock:
+                if self.packed[along] is NULL:
+                    self.packed[along] = packed_for(self.w, table, planes)
         return self.packed[along]
 
 

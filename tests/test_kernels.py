@@ -115,6 +115,24 @@ def test_activation_in_place(row: Kernel, name: str) -> None:
         assert harness.same_bits(apart, within)
 
 
+@pytest.mark.parametrize("dtype", NATIVE_FLOATS)
+@pytest.mark.parametrize(
+    "row", [r for r in ROWS if r.op == "activation"], ids=lambda row: row.name
+)
+def test_activation_of_more_than_caches_hold(row: Kernel, dtype: str) -> None:
+    """Such results may be written past them, between ends that fill no line."""
+    module = harness.kernel(row)
+    size = (17 << 20) // np.dtype(dtype).itemsize + 3
+    x = np.resize(np.linspace(-1, 1, 1009, dtype=dtype), size)
+    memory = np.full(size + 10, np.nan, dtype)
+    for offset in (0, 5):
+        out = memory[offset : offset + size]
+        module.run(ActivationSpec("relu", size, dtype), x, out, 1)
+        assert np.isnan(memory[offset + size :]).all()
+        np.testing.assert_array_equal(out, np.maximum(x, 0))
+        out[...] = np.nan
+
+
 # ---------------------------------------------------------------- the rest of the contract
 
 CONV_ROWS = [row for row in ROWS if row.op in ("conv2d", "conv2d_input_grad")]

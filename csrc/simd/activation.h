@@ -138,7 +138,10 @@ INLINE vec activate(int kind, vec slope, vec x)
 
 /* ---------------------------------------------------------------- whole arrays */
 
-enum { GATHERED = 256 }; /* elements that the strided walk holds on the stack */
+enum {
+    GATHERED = 256,      /* elements that the strided walk holds on the stack */
+    FAR_BYTES = 16 << 20 /* of a result that would push everything else out of the caches */
+};
 
 INLINE void activate_run(int kind, vec slope, const real *x, real *out, ptrdiff_t n)
 {
@@ -147,6 +150,17 @@ INLINE void activate_run(int kind, vec slope, const real *x, real *out, ptrdiff_
     i = i < n ? i : n;
     vstore_n(out, i, activate(kind, slope, vload_n(x, i)));
     /* Loads before stores: a load waits for an earlier store whose address ends alike. */
+    if (x != out && n >= FAR_BYTES / (ptrdiff_t)sizeof(real)) {
+        for (; i <= n - 4 * VL; i += 4 * VL) {
+            const vec a = vload(x + i), b = vload(x + i + VL);
+            const vec c = vload(x + i + 2 * VL), d = vload(x + i + 3 * VL);
+            vstream(out + i, activate(kind, slope, a));
+            vstream(out + i + VL, activate(kind, slope, b));
+            vstream(out + i + 2 * VL, activate(kind, slope, c));
+            vstream(out + i + 3 * VL, activate(kind, slope, d));
+        }
+        vfence();
+    }
     for (; i <= n - 4 * VL; i += 4 * VL) {
         const vec a = vload(x + i), b = vload(x + i + VL);
         const vec c = vload(x + i + 2 * VL), d = vload(x + i + 3 * VL);

@@ -51,6 +51,25 @@ INLINE vec vload(const real *p) { return *(const unaligned_vec *)p; }
 
 INLINE void vstore(real *p, vec v) { *(unaligned_vec *)p = v; }
 
+/* Past the caches, to an aligned place; vfence() once after the last. */
+INLINE void vstream(real *p, vec v)
+{
+#if VEC_BYTES == 64
+    _mm512_stream_si512((__m512i *)p, (__m512i)v);
+#elif VEC_BYTES == 32
+    _mm256_stream_si256((__m256i *)p, (__m256i)v);
+#else
+    *(vec *)p = v;
+#endif
+}
+
+INLINE void vfence(void)
+{
+#ifdef __AVX__
+    _mm_sfence();
+#endif
+}
+
 /* Subtraction folds to a plain broadcast; s + {0} would not, because -0 + 0 is +0. */
 INLINE vec vsplat(real s) { return s - (vec){0}; }
 
