@@ -6,10 +6,14 @@
 #include "gather.h"
 #include "product.h"
 #include "winograd.h"
+#include "winograd_edges.h"
 #include "winograd_tile.h"
 #include "winograd_transforms.h"
 
 /* ---------------------------------------------------------------- geometry */
+
+/* α and m of every transform. */
+#define EACH_TILE(X) X(3, 2); X(4, 2); X(6, 2); X(5, 4); X(6, 4); X(7, 4); X(8, 4); X(8, 6)
 
 INLINE ptrdiff_t slabs_of(const Geometry *g) { return ceil_div(g->IC, VL); }
 INLINE ptrdiff_t phases_of(const Geometry *g) { return g->SH * g->SW; }
@@ -162,60 +166,98 @@ static void gather_patch(const Winograd *w, const TileBlock *b, Picture picture,
     }
 }
 
-/* Columns first, each once for all tiles that share it; then the rows of every tile. */
-INLINE void transform_patch(const int alpha, const Winograd *w, const TileBlock *b,
-                            const real *patch, ptrdiff_t pitch, real *rows, real *values)
+/* The columns of one row of tiles, of `some` outputs each, from a patch to rows[point][column]. */
+INLINE void transform_columns(const int alpha, const int m, const int some, ptrdiff_t cols,
+                              const real *patch, ptrdiff_t pitch, real *rows)
 {
-    const ptrdiff_t cols = patch_cols(w, b), point = w->values_pitch * VL, step = w->m * VL;
-    for (ptrdiff_t i = 0; i < b->rows; i++, patch += w->m * pitch * VL) {
-        for (ptrdiff_t c = 0; c < cols; c++) {
-            vec d[LARGEST_ALPHA], v[LARGEST_ALPHA];
+    for (ptrdiff_t c = 0; c < cols; c++) {
+        vec d[LARGEST_ALPHA], v[LARGEST_ALPHA];
 #pragma GCC unroll 8
-            for (int k = 0; k < alpha; k++)
-                d[k] = vload(patch + (k * pitch + c) * VL);
-            to_points(alpha, d, v);
+        for (int k = 0; k < alpha + some - m; k++)
+            d[k] = vload(patch + (k * pitch + c) * VL);
+        inputs_to_points(alpha, m, some, d, v);
 #pragma GCC unroll 8
-            for (int k = 0; k < alpha; k++)
+        for (int k = 0; k < alpha; k++)
+            if (serves(alpha, m, some, k))
                 vstore(rows + (k * pitch + c) * VL, v[k]);
-        }
+    }
+}
+
+/* Some tiles of one of these rows to values. */
+INLINE void transform_row(const int alpha, const int m, const int some, ptrdiff_t tiles,
+                          const real *row, real *values, ptrdiff_t point)
+{
+    for (ptrdiff_t tile = 0; tile < tiles; tile++, row += m * VL, values += VL) {
+        vec d[LARGEST_ALPHA], v[LARGEST_ALPHA];
+#pragma GCC unroll 8
+        for (int j = 0; j < alpha + some - m; j++)
+            d[j] = vload(row + j * VL);
+        inputs_to_points(alpha, m, some, d, v);
+#pragma GCC unroll 8
+        for (int j = 0; j < alpha; j++)
+            if (serves(alpha, m, some, j))
+                vstore(values + j * point, v[j]);
+    }
+}
+
+/* `some` as a constant, where an end has transforms of its own. */
+#define FOR_OUTPUTS(alpha, m, some, CALL) \
+    do { \
+        if (alpha == 6 && m == 4 && some == 1) \
+            CALL(1); \
+        else if (alpha == 6 && m == 4 && some == 2) \
+            CALL(2); \
+        else if (alpha == 6 && m == 4 && some == 3) \
+            CALL(3); \
+        else \
+            CALL(m); \
+    } while (0)
+
+/* Columns first, each once for all tiles that share it; then the rows of every tile. */
+INLINE void transform_patch(const int alpha, const int m, const Winograd *w, const TileBlock *b,
+                            const Sections *s, ptrdiff_t picture, const real *patch,
+                            ptrdiff_t pitch, real *rows, real *values)
+{
+    const ptrdiff_t point = w->values_pitch * VL;
+    const ptrdiff_t cols = patch_cols(w, b) - m + s->width;
+    for (ptrdiff_t i = 0; i < b->rows; i++, patch += m * pitch * VL) {
+        const int height = i < s->rows ? m : s->height;
+        real *const interior = values + tile_at(s, picture, i, 0) * VL;
+        real *const right = values + tile_at(s, picture, i, s->cols) * VL;
+#define COLUMNS(some) transform_columns(alpha, m, some, cols, patch, pitch, rows)
+        FOR_OUTPUTS(alpha, m, height, COLUMNS);
+#undef COLUMNS
         for (int k = 0; k < alpha; k++) {
-            const real *from = rows + k * pitch * VL;
-            real *to = values + k * alpha * point;
-            for (ptrdiff_t tile = 0; tile < b->cols; tile++, from += step, to += VL) {
-                vec d[LARGEST_ALPHA], v[LARGEST_ALPHA];
-#pragma GCC unroll 8
-                for (int j = 0; j < alpha; j++)
-                    d[j] = vload(from + j * VL);
-                to_points(alpha, d, v);
-#pragma GCC unroll 8
-                for (int j = 0; j < alpha; j++)
-                    vstore(to + j * point, v[j]);
-            }
+            const real *row = rows + k * pitch * VL;
+            if (!serves(alpha, m, height, k))
+                continue;
+            transform_row(alpha, m, m, s->cols, row, interior + k * alpha * point, point);
+            if (s->cols == b->cols)
+                continue;
+#define LAST(some) \
+    transform_row(alpha, m, some, 1, row + s->cols * m * VL, right + k * alpha * point, point)
+            FOR_OUTPUTS(alpha, m, s->width, LAST);
+#undef LAST
         }
-        values += b->cols * VL;
     }
 }
 
 static void winograd_input(const Winograd *w, const TileBlock *b, ptrdiff_t slab, const void *x,
                            void *values_, void *scratch)
 {
+    const Sections s = sections_of(w, b);
     const ptrdiff_t pitch = patch_cols(w, b) | 1;
     real *patch = scratch, *rows = patch + patch_rows(w, b) * pitch * VL;
     real *values = (real *)values_ + slab * w->tile_pitch * VL;
-    for (ptrdiff_t i = 0; i < b->pictures; i++, values += b->rows * b->cols * VL) {
+    for (ptrdiff_t i = 0; i < b->pictures; i++) {
         const Picture picture = picture_at(&w->geometry, b->picture + i);
         gather_patch(w, b, picture, slab, x, pitch, patch, rows);
-        switch (w->m + w->r - 1) {
-#define CASE(alpha) \
-    case alpha: \
-        transform_patch(alpha, w, b, patch, pitch, rows, values); \
+        switch ((w->m + w->r - 1) * 10 + w->m) {
+#define CASE(alpha, m) \
+    case alpha * 10 + m: \
+        transform_patch(alpha, m, w, b, &s, i, patch, pitch, rows, values); \
         break
-            CASE(3);
-            CASE(4);
-            CASE(5);
-            CASE(6);
-            CASE(7);
-            CASE(8);
+            EACH_TILE(CASE);
 #undef CASE
         }
     }
@@ -344,19 +386,22 @@ INLINE int vanishes(const Winograd *w, ptrdiff_t phase, ptrdiff_t point)
 
 /* Add a chunk's products to the sums of all points. The first chunk belongs to a whole phase, so
  * that it starts them all. Meanwhile memory from `ahead` to `stop` is brought near. */
-static void multiply_chunk(const Winograd *w, ptrdiff_t i, ptrdiff_t tiles, ptrdiff_t V,
+static void multiply_chunk(const Winograd *w, ptrdiff_t i, const Sections *s, ptrdiff_t V,
                            const real *values, const real *weights, const real *ahead,
                            const real *stop, real *products)
 {
     const Geometry *g = &w->geometry;
+    const ptrdiff_t alpha = w->m + w->r - 1;
     const ptrdiff_t phase = i / chunks_of(w), first = i % chunks_of(w) * w->chunk;
     const ptrdiff_t channels = least(w->chunk, g->IC - first), slab = w->tile_pitch * VL;
-    const ptrdiff_t pieces = ceil_div(tiles, tallest((int)V));
     values += (phase * slabs_of(g) + first / VL) * slab;
-    for (ptrdiff_t point = 0; point < points_of(w); point++) {
+    for (ptrdiff_t point = 0; point < alpha * alpha; point++) {
+        const Served served = served_by(w, s, point / alpha, point % alpha);
+        const ptrdiff_t tiles = served.stop - served.first;
+        const ptrdiff_t pieces = ceil_div(tiles, tallest((int)V));
         for (ptrdiff_t piece = 0; piece < pieces && !vanishes(w, phase, point); piece++) {
-            const ptrdiff_t t = first_of(piece, pieces, tiles);
-            const ptrdiff_t M = first_of(piece + 1, pieces, tiles) - t;
+            const ptrdiff_t begin = first_of(piece, pieces, tiles), t = served.first + begin;
+            const ptrdiff_t M = first_of(piece + 1, pieces, tiles) - begin;
             winograd_tiles[V][M](channels, values + t * VL, slab, weights,
                                  ahead < stop ? ahead : weights, i == 0, products + t * V * VL);
             ahead += channels * (64 / (ptrdiff_t)sizeof(real));
@@ -369,44 +414,75 @@ static void multiply_chunk(const Winograd *w, ptrdiff_t i, ptrdiff_t tiles, ptrd
 
 /* ---------------------------------------------------------------- output */
 
-/* One vector of output channels of one tile; only `rows` × `cols` of its pixels are wanted. */
-INLINE void transform_tile(const int alpha, const int m, const real *products, ptrdiff_t point,
-                           vec bias, real *dst, ptrdiff_t pitch, ptrdiff_t rows, ptrdiff_t cols)
+/* One vector of output channels of a tile of height × width outputs; only `rows` × `cols` of its
+ * pixels are wanted. */
+INLINE void transform_tile(const int alpha, const int m, const int height, const int width,
+                           const real *products, ptrdiff_t point, vec bias, real *dst,
+                           ptrdiff_t pitch, ptrdiff_t rows, ptrdiff_t cols)
 {
     vec half[LARGEST_TILE][LARGEST_ALPHA];
 #pragma GCC unroll 8
     for (int j = 0; j < alpha; j++) {
         vec v[LARGEST_ALPHA], y[LARGEST_TILE];
+        if (!serves(alpha, m, width, j))
+            continue;
 #pragma GCC unroll 8
         for (int i = 0; i < alpha; i++)
-            v[i] = vload(products + (i * alpha + j) * point);
-        from_points(alpha, m, v, y);
+            if (serves(alpha, m, height, i))
+                v[i] = vload(products + (i * alpha + j) * point);
+        points_to_outputs(alpha, m, height, v, y);
 #pragma GCC unroll 8
-        for (int i = 0; i < m; i++)
+        for (int i = 0; i < height; i++)
             half[i][j] = y[i];
     }
 #pragma GCC unroll 8
-    for (int i = 0; i < m; i++) {
+    for (int i = 0; i < height; i++) {
         vec y[LARGEST_TILE];
-        from_points(alpha, m, half[i], y);
+        points_to_outputs(alpha, m, width, half[i], y);
         if (i < rows)
 #pragma GCC unroll 8
-            for (int j = 0; j < m; j++)
+            for (int j = 0; j < width; j++)
                 if (j < cols)
                     vstore(dst + i * pitch + j * VL, y[j] + bias);
     }
 }
 
+/* One vector of output channels of one picture. */
 INLINE void transform_products(const int alpha, const int m, const Winograd *w, const TileBlock *b,
-                               const real *products, ptrdiff_t step, vec bias, real *pixels,
-                               ptrdiff_t rows, ptrdiff_t cols)
+                               const Sections *s, ptrdiff_t picture, const real *products,
+                               ptrdiff_t step, vec bias, real *pixels, ptrdiff_t rows,
+                               ptrdiff_t cols)
 {
     const ptrdiff_t point = w->products_pitch * VL, pitch = cols * VL;
-    for (ptrdiff_t r = 0; r < rows; r += m)
-        for (ptrdiff_t c = 0; c < b->cols * m; c += m, products += step)
-            if (c < cols)
-                transform_tile(alpha, m, products, point, bias, pixels + r * pitch + c * VL, pitch,
-                               rows - r, cols - c);
+    for (ptrdiff_t i = 0; i * m < rows; i++)
+        for (ptrdiff_t j = 0; j * m < cols; j++) {
+            const int height = i < s->rows ? m : s->height, width = j < s->cols ? m : s->width;
+            const real *from = products + tile_at(s, picture, i, j) * step;
+            real *to = pixels + i * m * pitch + j * m * VL;
+#define TILE(height, width) \
+    transform_tile(alpha, m, height, width, from, point, bias, to, pitch, rows - i * m, cols - j * m)
+#define TILE_BELOW(some) TILE(some, m)
+#define TILE_RIGHT(some) TILE(m, some)
+#define CORNER_1(some) TILE(1, some)
+#define CORNER_2(some) TILE(2, some)
+#define CORNER_3(some) TILE(3, some)
+            if (height == m)
+                FOR_OUTPUTS(alpha, m, width, TILE_RIGHT);
+            else if (width == m)
+                FOR_OUTPUTS(alpha, m, height, TILE_BELOW);
+            else if (height == 1)
+                FOR_OUTPUTS(alpha, m, width, CORNER_1);
+            else if (height == 2)
+                FOR_OUTPUTS(alpha, m, width, CORNER_2);
+            else
+                FOR_OUTPUTS(alpha, m, width, CORNER_3);
+#undef TILE
+#undef TILE_BELOW
+#undef TILE_RIGHT
+#undef CORNER_1
+#undef CORNER_2
+#undef CORNER_3
+        }
 }
 
 /* Pixels of one vector of channels, [row][col][VL], to their places in `out`. */
@@ -429,12 +505,11 @@ static void store_pixels(const Winograd *w, ptrdiff_t channels, real *pixels, pt
 }
 
 /* The products of one panel to pixels. */
-static void pixels_of_products(const Winograd *w, const TileBlock *b, ptrdiff_t first_vector,
-                               ptrdiff_t V, const real *products, const void *bias, void *out_,
-                               real *pixels)
+static void pixels_of_products(const Winograd *w, const TileBlock *b, const Sections *s,
+                               ptrdiff_t first_vector, ptrdiff_t V, const real *products,
+                               const void *bias, void *out_, real *pixels)
 {
     const Geometry *g = &w->geometry;
-    const int alpha = (int)(w->m + w->r - 1);
     for (ptrdiff_t v = 0; v < V; v++) {
         const ptrdiff_t channel = (first_vector + v) * VL;
         const vec biases = vload((const real *)bias + channel);
@@ -445,22 +520,15 @@ static void pixels_of_products(const Winograd *w, const TileBlock *b, ptrdiff_t 
             const ptrdiff_t width = ceil_div(g->OW - picture.w, g->DW);
             const ptrdiff_t rows = least(b->rows * w->m, height - row);
             const ptrdiff_t cols = least(b->cols * w->m, width - col);
-            const real *from = products + (i * b->rows * b->cols * V + v) * VL;
             if (rows <= 0 || cols <= 0)
                 continue;
-            switch (alpha * 10 + w->m) {
+            switch ((w->m + w->r - 1) * 10 + w->m) {
 #define CASE(alpha, m) \
     case alpha * 10 + m: \
-        transform_products(alpha, m, w, b, from, V * VL, biases, pixels, rows, cols); \
+        transform_products(alpha, m, w, b, s, i, products + v * VL, V * VL, biases, pixels, rows, \
+                           cols); \
         break
-                CASE(3, 2);
-                CASE(4, 2);
-                CASE(6, 2);
-                CASE(5, 4);
-                CASE(6, 4);
-                CASE(7, 4);
-                CASE(8, 4);
-                CASE(8, 6);
+                EACH_TILE(CASE);
 #undef CASE
             }
             store_pixels(w, least(VL, g->OC - channel), pixels, rows, cols,
@@ -476,7 +544,7 @@ static void winograd_output(const Winograd *w, const TileBlock *b, ptrdiff_t fir
                             ptrdiff_t V, const void *values, const void *panel, const void *bias,
                             void *out, void *scratch)
 {
-    const ptrdiff_t tiles = b->pictures * b->rows * b->cols;
+    const Sections s = sections_of(w, b);
     const ptrdiff_t step = points_of(w) * chunk_pitch(w, V) * VL;
     real *products = scratch, *pixels = products + points_of(w) * w->products_pitch * VL;
     real *weights = pixels + b->rows * b->cols * w->m * w->m * VL;
@@ -488,9 +556,9 @@ static void winograd_output(const Winograd *w, const TileBlock *b, ptrdiff_t fir
             next = taps_of(w, i + 1, V, panel);
             stop = taps_of(w, i + 2, V, panel);
         }
-        multiply_chunk(w, i, tiles, V, values, u, next, stop, products);
+        multiply_chunk(w, i, &s, V, values, u, next, stop, products);
     }
-    pixels_of_products(w, b, first_vector, V, products, bias, out, pixels);
+    pixels_of_products(w, b, &s, first_vector, V, products, bias, out, pixels);
 }
 
 #endif

@@ -123,17 +123,19 @@ def winograd(m: int) -> Callable[[Conv2dSpec, int], Features]:
 
     def counted(spec: Conv2dSpec, lanes: int) -> Features:
         ocg, icg, phases = spec.OC // spec.G, spec.IC // spec.G, spec.SH * spec.SW
-        points = (m + -(-spec.KH // spec.SH) - 1) ** 2
+        r = -(-spec.KH // spec.SH)
+        points = (m + r - 1) ** 2
         height, width = min(spec.DH, spec.OH), min(spec.DW, spec.OW)
-        tiles = spec.N * spec.G * height * width * (
-            math.ceil(math.ceil(spec.OH / height) / m) * math.ceil(math.ceil(spec.OW / width) / m)
-        )
+        pictures = spec.N * spec.G * height * width
+        tiles_h, points_h = _winograd_axis(m, r, math.ceil(spec.OH / height))
+        tiles_w, points_w = _winograd_axis(m, r, math.ceil(spec.OW / width))
+        tiles, all_points = pictures * tiles_h * tiles_w, pictures * points_h * points_w
         ins, outs = phases * math.ceil(icg / lanes), math.ceil(ocg / lanes)
         panel = points * spec.G * phases * icg * outs
         found = traffic(spec)
-        found["vectors"] = points * tiles * phases * icg * outs
-        found["transformed_in"] = points * tiles * ins
-        found["transformed_out"] = points * tiles * outs
+        found["vectors"] = all_points * phases * icg * outs
+        found["transformed_in"] = all_points * ins
+        found["transformed_out"] = all_points * outs
         found["gathered"] = spec.N * spec.IC * spec.IH * spec.IW
         # Weights that would not stay in the cache are transformed again for each block of tiles.
         size = itemsize(spec.dtype) * lanes
@@ -146,6 +148,13 @@ def winograd(m: int) -> Callable[[Conv2dSpec, int], Features]:
         return found
 
     return counted
+
+
+def _winograd_axis(m: int, r: int, outputs: int) -> tuple[int, int]:
+    """Tiles along an axis, and the points of all of them: F(4, 3) takes fewer at the end."""
+    tiles = -(-outputs // m)
+    last = outputs - (tiles - 1) * m if (m, r) == (4, 3) else m
+    return tiles, (tiles - 1) * (m + r - 1) + last + r - 1
 
 
 def planar(spec: Conv2dSpec, lanes: int) -> Features:
