@@ -17,6 +17,7 @@ cdef extern from "simd/isa.h":
         int (*supported)() noexcept nogil
     int isa_count() noexcept nogil
     const Isa* isa_get(int i) noexcept nogil
+    int isa_processor(char* vendor) noexcept nogil
 
 cdef extern from "simd/team.h":
     int team_size(int threads) noexcept nogil
@@ -42,6 +43,13 @@ def supported() -> list[str]:
 def active() -> str:
     """The one in use. ValueError if ``FASTCONV_ISA`` names one that cannot be used."""
     return choice().name.decode()
+
+
+def processor() -> str:
+    """Vendor and family of this CPU, such as "GenuineIntel 6"; "" where nothing tells."""
+    cdef char[13] vendor
+    cdef int family = isa_processor(vendor)
+    return f"{vendor.decode()} {family}" if family else ""
 
 
 def openmp() -> bool:

@@ -150,13 +150,23 @@ def predicted(
     row: Kernel, spec: Spec, threads: int = 1, *, packed: bool = False
 ) -> float:
     """Seconds that the cost model gives a row here."""
-    return heuristics.seconds(
-        row, spec.kernel_spec, threads, packed=packed, vector_bytes=_vector_bytes()
-    )
+    return heuristics.seconds(row, spec.kernel_spec, threads, packed=packed, **machine())
 
 
-def _vector_bytes() -> int:
-    return {"baseline": 16, "avx2": 32}.get(instruction_set(), heuristics.VECTOR_BYTES)
+@cache
+def processor() -> str:
+    """Vendor and family of this processor, and the instruction set in use: what the cost model
+    knows its prices by."""
+    chosen = instruction_set()
+    if chosen == "none":
+        return heuristics.ANY
+    return f"{import_module('fastconv.backends.cython.isa').processor()} {chosen}".strip()
+
+
+def machine() -> dict[str, Any]:
+    """What the cost model must know of this process, as its functions take it."""
+    width = {"baseline": 16, "avx2": 32}.get(instruction_set(), heuristics.VECTOR_BYTES)
+    return {"vector_bytes": width, "processor": processor()}
 
 
 _calls: list[tuple[str, Spec]] | None = None
@@ -207,7 +217,7 @@ def choose(
     if timed:
         row = min(timed, key=lambda row: times[row.name].seconds(packed))
         return Choice(row, row.sees(spec), times[row.name].threads, threads, tuned=True)
-    model: dict[str, Any] = {"packed": packed, "vector_bytes": _vector_bytes()}
+    model = {"packed": packed, **machine()}
     row = heuristics.rank(accepted, spec.kernel_spec, **model)[0]
     worthwhile = heuristics.threads_for(row, spec.kernel_spec, threads, **model)
     return Choice(row, row.sees(spec), worthwhile, threads)

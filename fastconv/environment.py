@@ -9,7 +9,7 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 
 from . import config, memory, registry
-from .dispatch import available
+from .dispatch import available, processor
 
 
 def backends() -> dict[str, str | None]:
@@ -64,6 +64,7 @@ def show_config() -> Configuration:
     if available("cython") is None:
         isa = import_module("fastconv.backends.cython.isa")
         items["instruction set"] = isa.active()
+        items["processor"] = processor()
         items["instruction sets built"] = ", ".join(isa.built())
         items["instruction sets usable"] = ", ".join(isa.supported())
         items["OpenMP"] = "yes" if isa.openmp() else "no: the compiled kernels use one thread"

@@ -105,6 +105,10 @@ CONV_BORDERS = (
 # several, chunks of 64 channels, weights that are kept transformed and others.
 CONV_TILES = (
     *(_conv(f"tiles{n}", 1, 3, (n, n + 2), 5, (3, 3), padding=1) for n in (1, 3, 4, 5, 6, 7, 13)),
+    *(
+        _conv(f"tile_ends{h}x{w}", 2, 17, (4 + h, 4 + w), 18, (3, 3), padding=1)
+        for h, w in product((1, 2, 3, 4), (1, 2, 3, 4))
+    ),
     _conv("tile_blocks", 1, 17, (31, 30), 33, (3, 3), padding=1),
     _conv("tile_columns", 1, 2, (9, 150), 3, (3, 3), padding=1),
     _conv("tiles_of_pictures", 9, 20, (7, 7), 17, (3, 3), padding=1),

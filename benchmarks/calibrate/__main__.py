@@ -1,4 +1,4 @@
-"""``python -m benchmarks.calibrate``: the prices of the cost model, measured here.
+"""``python -m benchmarks.calibrate``: the prices of the cost model, measured on this processor.
 
 Random calls of every kind are run by every row that can serve them. Two thirds of them give the
 prices; the others tell how good the choices are. Measurements are kept in a file, and a second
@@ -20,7 +20,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 import fastconv
-from fastconv import heuristics, registry
+from fastconv import dispatch, heuristics, registry
 
 from .. import machine
 from . import fit
@@ -92,12 +92,14 @@ def _measure(args: argparse.Namespace, measured: dict[Call, Measured], console: 
 
 def _fit(measured: Sequence[Measured], keep: bool) -> None:
     """New prices for every row that was measured often enough."""
-    found = heuristics.prices()
+    found = heuristics.prices(dispatch.processor())
     for row in registry.ROWS:
         if row.name in found:  # a fused row has the prices of its parts
             found[row.name] = fit.prices(row, measured, found[row.name])
     if keep:
-        PRICES.write_text(_as_json(found), encoding="utf-8")
+        known = heuristics.measured() | {dispatch.processor(): found}
+        sets = [f"{json.dumps(name)}: {_as_json(prices)}" for name, prices in known.items()]
+        PRICES.write_text("{\n" + ",\n".join(sets) + "\n}\n", encoding="utf-8")
 
 
 def _as_json(prices: dict[str, dict[str, float]]) -> str:
@@ -106,7 +108,7 @@ def _as_json(prices: dict[str, dict[str, float]]) -> str:
         f'"{row.name}": {json.dumps(prices[row.name])}'
         for row in registry.ROWS if row.name in prices
     ]
-    return '{\n"prices": {\n' + ",\n".join(lines) + "\n}\n}\n"
+    return "{\n" + ",\n".join(lines) + "\n}"
 
 
 def _report(console: Console, held_out: Sequence[Measured]) -> None:
@@ -126,7 +128,7 @@ def _report(console: Console, held_out: Sequence[Measured]) -> None:
         m = loss.call
         chosen, best = (
             f"{name.partition('.')[2]} {1e3 * m.times[name].run:.3f} ms "
-            f"({1e3 * heuristics.seconds(_row(name), m.spec.kernel_spec, packed=True):.3f})"
+            f"({1e3 * dispatch.predicted(_row(name), m.spec, packed=True):.3f})"
             for name in (loss.chosen, loss.best)
         )
         table.add_row(f"{loss.ratio:.2f}", str(m.spec), chosen, best)

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import least_squares, nnls
 
-from fastconv.heuristics import CALL, SERIAL, TEAM, VECTOR_BYTES
+from fastconv.dispatch import machine
+from fastconv.heuristics import CALL, SERIAL, TEAM
 from fastconv.heuristics.features import PACK, counts
 from fastconv.registry import Kernel
 from fastconv.spec import itemsize
@@ -57,7 +58,8 @@ def prices(
 
 def _counts(row: Kernel, m: Measured) -> dict[str, float]:
     spec = m.spec.kernel_spec
-    return counts(row.op, row.algorithm, spec, VECTOR_BYTES // itemsize(spec.dtype))
+    lanes = machine()["vector_bytes"] // itemsize(spec.dtype)
+    return counts(row.op, row.algorithm, spec, lanes)
 
 
 def _fit(

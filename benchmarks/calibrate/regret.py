@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fastconv import heuristics, registry
+from fastconv import dispatch, heuristics, registry
 from fastconv.registry import Kernel
 
 from .measure import Measured
@@ -41,7 +41,10 @@ def losses(measured: Sequence[Measured], op: str, *, packed: bool, precision: st
         if len(took) < 2:
             continue
         candidates = [rows[name] for name in took]
-        chosen = heuristics.rank(candidates, m.spec.kernel_spec, packed=packed)[0].name
+        ranked = heuristics.rank(
+            candidates, m.spec.kernel_spec, packed=packed, **dispatch.machine()
+        )
+        chosen = ranked[0].name
         best = min(took, key=lambda name: took[name])
         found.append(Loss(m, chosen, best, took[chosen] / took[best]))
     return found

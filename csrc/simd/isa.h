@@ -13,4 +13,7 @@ typedef struct {
 int isa_count(void);
 const Isa *isa_get(int i);
 
+/* The family of this processor, and the twelve letters of its vendor; 0 where nothing tells. */
+int isa_processor(char vendor[13]);
+
 #endif

@@ -3,8 +3,10 @@
 seconds = Σ price · feature. The *features* of a call are counts that its shape gives (vector
 multiplications with all padding to panels and tiles, cells moved, bytes, blocks; see
 ``features.py``); the *prices* are seconds for each, one set per row, in ``prices.json``. They
-are fitted to measurements by ``python -m benchmarks.calibrate`` and belong to one kind of
-machine (an AVX-512 server core), but only their ratios decide.
+are fitted to measurements by ``python -m benchmarks.calibrate``, for each kind of processor that
+it has been run on: how much a multiplication costs beside a load differs twofold between them.
+Other processors take the prices of the first, an AVX-512 server core with two multipliers of the
+full width. Only the ratios of prices decide.
 
 Pure functions of the spec. The ranking does not depend on the number of threads, so that no
 number of threads changes a result's bits.
@@ -24,6 +26,8 @@ from .features import PACK, Features, counts
 
 VECTOR_BYTES = 64
 """Of the machine that the prices come from."""
+ANY = "any"
+"""The processor whose prices stand for all that have none of their own."""
 
 # Prices that are no feature's: seconds of an empty call, seconds that a team of threads costs,
 # and the share of the work that stays on one thread.
@@ -43,40 +47,47 @@ def _reluctance(row: Kernel) -> float:
 
 
 @cache
-def prices() -> dict[str, dict[str, float]]:
-    """Row name → name of a feature → seconds for one."""
+def measured() -> dict[str, dict[str, dict[str, float]]]:
+    """All of ``prices.json``: processor → row name → name of a feature → seconds for one."""
     text = Path(__file__).with_name("prices.json").read_text(encoding="utf-8")
-    found: dict[str, dict[str, float]] = json.loads(text)["prices"]
+    found: dict[str, dict[str, dict[str, float]]] = json.loads(text)
     return found
+
+
+@cache
+def prices(processor: str = ANY) -> dict[str, dict[str, float]]:
+    """Row name → name of a feature → seconds for one; of a processor, or of :data:`ANY` where it
+    has not been measured."""
+    return measured()[ANY] | measured().get(processor, {})
 
 
 def seconds(
     row: Kernel, spec: Spec, threads: int = 1, *, packed: bool = False,
-    vector_bytes: int = VECTOR_BYTES,
+    vector_bytes: int = VECTOR_BYTES, processor: str = ANY,
 ) -> float:
     """Predicted time of one call; ``packed`` if the weights have been packed beforehand.
 
     ``spec`` is what the kernel sees.
     """
-    return _seconds(row, spec, threads, packed, vector_bytes, {})
+    return _seconds(row, spec, threads, packed, vector_bytes, processor, {})
 
 
 def _seconds(
-    row: Kernel, spec: Spec, threads: int, packed: bool, vector_bytes: int,
+    row: Kernel, spec: Spec, threads: int, packed: bool, vector_bytes: int, processor: str,
     known: dict[str, Features],
 ) -> float:
     """``known`` has the counts of algorithms that another backend's row has asked for."""
     if isinstance(spec, ConvPool2dSpec):
         convolution = replace(row, op="conv2d")
         pooling = replace(row, op="pool2d", algorithm="direct")
-        return seconds(
-            convolution, spec.conv, threads, packed=packed, vector_bytes=vector_bytes
-        ) + seconds(pooling, spec.pool, threads, vector_bytes=vector_bytes)
+        return _seconds(
+            convolution, spec.conv, threads, packed, vector_bytes, processor, {}
+        ) + _seconds(pooling, spec.pool, threads, packed, vector_bytes, processor, {})
     found = known.get(row.algorithm)
     if found is None:
         lanes = max(1, vector_bytes // itemsize(spec.dtype))
         found = known[row.algorithm] = counts(row.op, row.algorithm, spec, lanes)
-    price = prices()[row.name]
+    price = prices(processor)[row.name]
     work = 0.0
     for name, each in price.items():
         if name not in SPECIAL and not (packed and name.startswith(PACK)):
@@ -88,24 +99,29 @@ def _seconds(
 
 
 def rank(
-    rows: Sequence[Kernel], spec: Spec, *, packed: bool = False, vector_bytes: int = VECTOR_BYTES
+    rows: Sequence[Kernel], spec: Spec, *, packed: bool = False, vector_bytes: int = VECTOR_BYTES,
+    processor: str = ANY,
 ) -> list[Kernel]:
     """``rows`` from the fastest to the slowest; the table's order decides a tie."""
     known: dict[str, Features] = {}
 
     def cost(row: Kernel) -> float:
-        return _reluctance(row) * _seconds(row, spec, 1, packed, vector_bytes, known)
+        return _reluctance(row) * _seconds(
+            row, spec, 1, packed, vector_bytes, processor, known
+        )
 
     return sorted(rows, key=cost)
 
 
 def threads_for(
     row: Kernel, spec: Spec, threads: int, *, packed: bool = False,
-    vector_bytes: int = VECTOR_BYTES,
+    vector_bytes: int = VECTOR_BYTES, processor: str = ANY,
 ) -> int:
     """``threads``, or one for work that is too small to share."""
     if threads == 1:
         return 1
-    alone = seconds(row, spec, packed=packed, vector_bytes=vector_bytes)
-    shared = seconds(row, spec, threads, packed=packed, vector_bytes=vector_bytes)
-    return threads if shared < alone else 1
+
+    def taking(n: int) -> float:
+        return _seconds(row, spec, n, packed, vector_bytes, processor, {})
+
+    return threads if taking(threads) < taking(1) else 1

@@ -162,7 +162,7 @@ def planar(spec: Conv2dSpec, lanes: int) -> Features:
     layer where these lie side by side."""
     icg, taps = spec.IC // spec.G, spec.KH * spec.KW
     last = spec.layout == "NHWC" and spec.IC > 1
-    along_channels = last and spec.IC == spec.OC == spec.G and 4 * spec.G > lanes
+    along_channels = last and spec.IC == spec.OC == spec.G and lanes < 4 * spec.G
     turned = last and not along_channels
     found = traffic(spec)
     if along_channels:
