@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fastconv import heuristics
+from fastconv import dispatch, heuristics
 from fastconv.registry import Kernel, rows
 
 ROOT = Path(__file__).parent.parent
@@ -32,23 +32,27 @@ def measured(count: int, *able: Kernel) -> list[Any]:
         times = {}
         for row in able:
             seen = spec.kernel_spec
-            run, both = (heuristics.seconds(row, seen, n, packed=True) for n in (1, 2))
-            times[row.name] = Times(run, both, heuristics.seconds(row, seen) - run)
+            run, both = (
+                heuristics.seconds(row, seen, n, packed=True, **dispatch.machine()) for n in (1, 2)
+            )
+            in_call = heuristics.seconds(row, seen, **dispatch.machine())
+            times[row.name] = Times(run, both, in_call - run)
         found.append(Measured(op, spec, times))
     return found
 
 
 def test_prices_are_found_again(monkeypatch: Any) -> None:
-    true = heuristics.prices()[DIRECT.name]
+    known = heuristics.prices(dispatch.processor())
+    true = known[DIRECT.name]
     wrong = {name: price * (3 if i % 2 else 0.4) for i, (name, price) in enumerate(true.items())}
     calls = measured(80, DIRECT)
     found = fit.prices(DIRECT, calls, wrong)
     assert set(found) >= set(true)
-    monkeypatch.setitem(heuristics.prices(), DIRECT.name, found)
+    monkeypatch.setitem(known, DIRECT.name, found)
     for call in calls:
         for packed in (True, False):
             t = call.times[DIRECT.name]
-            predicted = heuristics.seconds(DIRECT, call.spec.kernel_spec, packed=packed)
+            predicted = dispatch.predicted(DIRECT, call.spec, packed=packed)
             assert predicted == pytest.approx(t.run + (0 if packed else t.pack), rel=0.15)
 
 

@@ -30,6 +30,17 @@ def test_prices_are_those_of_the_rows() -> None:
     assert set(prices()) == {row.name for row in PRICED}
 
 
+@pytest.mark.parametrize("processor", heuristics.measured())
+def test_every_processor_has_prices_for_known_rows(processor: str) -> None:
+    """Rows that were not measured there have those of any."""
+    found = heuristics.prices(processor)
+    assert set(found) == set(prices())
+    for name, price in found.items():
+        assert set(price) == set(prices()[name]), name
+        assert all(each >= 0 for each in price.values())
+    assert heuristics.prices("an unknown one") == prices()
+
+
 @pytest.mark.parametrize("row", PRICED, ids=lambda row: row.name)
 def test_prices_are_seconds_of_something_counted(row: Kernel) -> None:
     found = prices()[row.name]

@@ -86,12 +86,13 @@ def direct(spec: Conv2dSpec, lanes: int) -> Features:
     along_pixels = images * ocg * up(pixels + (spec.OH - 1) * gap, lanes) / lanes
     along_channels = images * pixels * up(ocg, panel) / lanes
     vectors = min(along_pixels, along_channels)
+    in_place = taps == 1 and not (spec.PT or spec.PL)
     found = traffic(spec)
-    found["vectors"] = vectors * icg * taps
+    products = vectors * icg * taps
+    found["vectors"], found["vectors_in_place"] = (0.0, products) if in_place else (products, 0.0)
     found["sums"] = vectors
     # Along pixels each load serves the output channels of a tile: few, where a group has few.
-    found["loads"] = found["vectors"] / min(ocg, 4) if vectors == along_pixels else 0.0
-    in_place = taps == 1 and not (spec.PT or spec.PL)
+    found["loads"] = products / min(ocg, 8) if vectors == along_pixels else 0.0
     gathered = 0 if in_place else spec.N * spec.IC * (
         (spec.OH * spec.SH + (spec.KH - 1) * spec.DH)
         * (spec.OW * spec.SW + (spec.KW - 1) * spec.DW)
@@ -102,7 +103,7 @@ def direct(spec: Conv2dSpec, lanes: int) -> Features:
     found["turned"] = gathered if turned else 0
     found["turned_far"] = gathered if turned and far(spec) else 0
     found["planes"] = spec.N * (spec.IC + spec.OC)
-    found["rows"] = spec.N * (spec.IC * spec.IH + spec.OC * spec.OH)
+    found["rows"] = 0 if in_place else spec.N * (spec.IC * spec.IH + spec.OC * spec.OH)
     # Every block of some hundred pixels meets all weights again.
     found["weights_again"] = found["weight_bytes_far"] * spec.N * math.ceil(pixels / 256)
     return found
