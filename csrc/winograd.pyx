@@ -35,6 +35,8 @@ cdef enum:
     FEWEST = 12                # tiles that make a panel of weights worth loading
     MOST_COLUMNS = 32          # tiles of a block side by side
     LONGEST_CHUNK = 64         # channels, see winograd_tile.h
+    MOST_SIMULATED = 16        # threads whose shares are compared beforehand
+    SHARING = 17               # sixteenths: what is shared passes from core to core
 
 
 cdef inline Py_ssize_t ceil_div(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
@@ -73,6 +75,8 @@ cdef Shape shape_of(Py_ssize_t m, spec):
     s.G, s.slabs = spec.G, phases * ceil_div(g.IC, s.table.width)
     s.vectors = ceil_div(g.OC, s.table.width)
     s.panels = ceil_div(s.vectors, s.table.winograd.widest)
+    if 1 < s.panels < s.vectors:
+        s.panels += s.panels % 2  # two threads find as many each
     widest = ceil_div(s.vectors, s.panels)
     w.chunk = LONGEST_CHUNK
     while w.chunk > 16 and s.points * w.chunk * widest * vector > CHUNK_BYTES:
@@ -203,7 +207,7 @@ cdef Cutting cut(Shape* s, Py_ssize_t N, int threads) noexcept:
         c.col_blocks = ceil_div(c.cols, min(MOST_COLUMNS, most))
         c.row_blocks = ceil_div(c.rows, max(1, most // ceil_div(c.cols, c.col_blocks)))
     c.blocks = ceil_div(c.pictures, c.together) * c.row_blocks * c.col_blocks
-    c.shared = s.G * c.blocks < threads
+    c.shared = is_better_shared(s, &c, threads)
     block_rows, block_cols = ceil_div(c.rows, c.row_blocks), ceil_div(c.cols, c.col_blocks)
     tiles = c.together * block_rows * block_cols
     w.tile_pitch = tiles | 1
@@ -219,6 +223,33 @@ cdef Cutting cut(Shape* s, Py_ssize_t N, int threads) noexcept:
     )
     c.scratch_bytes = max(c.scratch_bytes, c.patch_bytes)
     return c
+
+
+cdef bint is_better_shared(const Shape* s, const Cutting* c, int threads) noexcept:
+    """Whether all threads should work on each block: their parts of it, slabs and panels, would
+    be more alike than whole blocks are."""
+    cdef Py_ssize_t tasks = s.G * c.blocks, i, thread, least, most, all_tiles = 0
+    cdef Py_ssize_t[MOST_SIMULATED] loads
+    cdef TileBlock b
+    if tasks < threads:
+        return True
+    if threads == 1 or threads > MOST_SIMULATED or tasks > 4 * threads:
+        return False
+    for thread in range(threads):
+        loads[thread] = 0
+    for i in range(tasks):  # each is taken by the thread that comes to an end first
+        b = block_at(c, (tasks - 1 - i) % c.blocks)
+        least = 0
+        for thread in range(threads):
+            if loads[thread] < loads[least]:
+                least = thread
+        loads[least] += b.pictures * b.rows * b.cols
+        all_tiles += b.pictures * b.rows * b.cols
+    most = loads[0]
+    for thread in range(threads):
+        most = max(most, loads[thread])
+    # Of all products one thread does most / all_tiles, or its share of the panels.
+    return most * s.panels > SHARING * all_tiles * ceil_div(s.panels, threads) // 16
 
 
 cdef Py_ssize_t total_bytes(const Shape* s, const Cutting* c, int threads) noexcept:
@@ -355,7 +386,7 @@ def run(Py_ssize_t m, spec, x, WinogradWeights packed not None, bias, out, int t
                     whole_block(&call, i, 0)
             elif not call.cutting.shared:
                 for i in prange(tasks, num_threads=threads, schedule="dynamic"):
-                    whole_block(&call, i, threadid())
+                    whole_block(&call, tasks - 1 - i, threadid())  # large ones first
             else:
                 for i in prange(tasks * slabs, num_threads=threads, schedule="dynamic"):
                     slab_of_block(&call, i, threadid())

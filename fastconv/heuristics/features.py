@@ -92,7 +92,10 @@ def direct(spec: Conv2dSpec, lanes: int) -> Features:
     found["vectors"], found["vectors_in_place"] = (0.0, products) if in_place else (products, 0.0)
     found["sums"] = vectors
     # Along pixels each load serves the output channels of a tile: few, where a group has few.
-    found["loads"] = products / min(ocg, 8) if vectors == along_pixels else 0.0
+    found["loads"] = 0.0
+    if vectors == along_pixels:
+        found["loads"] = products / min(ocg, 8)
+        found["pack_bytes"] = 0.0  # weights are read as they are
     gathered = 0 if in_place else spec.N * spec.IC * (
         (spec.OH * spec.SH + (spec.KH - 1) * spec.DH)
         * (spec.OW * spec.SW + (spec.KW - 1) * spec.DW)
