@@ -93,9 +93,11 @@ cdef Shape shape_of(Py_ssize_t m, spec):
 
 
 cdef class WinogradWeights:
-    """Panels of output channels, of the taps or of the transformed weights."""
+    """Panels of output channels, of the taps or of the transformed weights; or these as they were
+    given, for one use."""
 
     cdef char* panels
+    cdef cnp.ndarray given
     cdef object matrix  # G
 
     def __dealloc__(self):
@@ -140,6 +142,21 @@ def pack(Py_ssize_t m, spec, w, int threads):
     return packed
 
 
+def once(Py_ssize_t m, spec, w, int threads):
+    """What :func:`pack` returns, or the weights as they are where every block would transform
+    them anyway and there is one."""
+    cdef Shape s = shape_of(m, spec)
+    cdef WinogradWeights given
+    if s.winograd.transformed or s.winograd.geometry.SH * s.winograd.geometry.SW > 1:
+        return pack(m, spec, w, threads)
+    if cut(&s, spec.N, team(threads)).blocks > 1:
+        return pack(m, spec, w, threads)
+    given = WinogradWeights.__new__(WinogradWeights)
+    given.given = w
+    given.matrix = np.ascontiguousarray(transforms(m, s.winograd.r).G_mat)
+    return given
+
+
 cdef inline Py_ssize_t first_vector(const Shape* s, Py_ssize_t panel) noexcept nogil:
     return s.vectors * panel // s.panels
 
@@ -158,6 +175,13 @@ cdef void pack_vector(
     )
 
 
+cdef inline Py_ssize_t taps_before(const Shape* s, Py_ssize_t chunk) noexcept nogil:
+    """Of the chunks before this one, for one vector."""
+    cdef const Winograd* w = &s.winograd
+    cdef Py_ssize_t of_phase = ceil_div(w.geometry.IC, w.chunk)
+    return (chunk // of_phase * w.geometry.IC + chunk % of_phase * w.chunk) * w.r * w.r
+
+
 cdef void transform_chunk(
     const Shape* s, Py_ssize_t i, const char* taps, char* panels,
 ) noexcept nogil:
@@ -167,7 +191,7 @@ cdef void transform_chunk(
         first_vector(s, panel % s.panels + 1) - first_vector(s, panel % s.panels)
     )
     s.table.winograd.weights(
-        &s.winograd, chunk, V, taps + panel * s.taps_bytes,
+        &s.winograd, chunk, V, taps + panel * s.taps_bytes + taps_before(s, chunk) * V * vector,
         panels + panel * s.transformed_bytes
         + chunk * s.points * (s.winograd.chunk * V | 1) * vector,
     )
@@ -219,7 +243,7 @@ cdef Cutting cut(Shape* s, Py_ssize_t N, int threads) noexcept:
     c.patch_bytes = in_lines((height + w.m + w.r - 1) * (width | 1) * vector)
     c.scratch_bytes = in_lines(
         (s.points * w.products_pitch + block_rows * block_cols * w.m * w.m) * vector
-        + (0 if w.transformed else s.chunk_bytes)
+        + (0 if w.transformed else s.chunk_bytes + w.chunk * w.r * w.r * widest * vector)
     )
     c.scratch_bytes = max(c.scratch_bytes, c.patch_bytes)
     return c
@@ -309,12 +333,16 @@ cdef void pixels_out(
     cdef const Geometry* g = &s.winograd.geometry
     cdef TileBlock b = block_at(&call.cutting, task % call.cutting.blocks)
     cdef Py_ssize_t group = task // call.cutting.blocks, size = s.table.itemsize
-    cdef Py_ssize_t first = first_vector(s, panel)
+    cdef Py_ssize_t first = first_vector(s, panel), before
+    if s.winograd.given is not NULL:
+        before = group * g.OC * s.winograd.given[0] * size
+    else:
+        before = (group * s.panels + panel) * (
+            s.transformed_bytes if s.winograd.transformed else s.taps_bytes
+        )
     s.table.winograd.output(
         &s.winograd, &b, first, first_vector(s, panel + 1) - first, values,
-        call.weights + (group * s.panels + panel) * (
-            s.transformed_bytes if s.winograd.transformed else s.taps_bytes
-        ),
+        call.weights + before,
         call.bias + group * s.vectors * s.table.width * size,
         call.out + group * g.OC * g.out_c * size,
         call.scratch + thread * call.cutting.scratch_bytes,
@@ -349,6 +377,7 @@ def run(Py_ssize_t m, spec, x, WinogradWeights packed not None, bias, out, int t
     cdef Winograd* w = &s.winograd
     cdef Geometry* g = &w.geometry
     cdef Py_ssize_t tasks, i, slabs, panels, size, vector_bytes
+    cdef Py_ssize_t[4] strides
     cdef char* memory
     cdef cnp.ndarray xs = x, outs = out, matrix, biases
     call.shape = shape_of(m, spec)
@@ -365,6 +394,12 @@ def run(Py_ssize_t m, spec, x, WinogradWeights packed not None, bias, out, int t
     w.activation, w.slope = kind_of(spec.activation), LEAKY_SLOPE
     call.x, call.out = <const char*>cnp.PyArray_DATA(xs), <char*>cnp.PyArray_DATA(outs)
     call.weights = packed.panels
+    w.given = NULL
+    if packed.given is not None:
+        call.weights = <const char*>cnp.PyArray_DATA(packed.given)
+        for i in range(4):
+            strides[i] = cnp.PyArray_STRIDE(packed.given, i) // size
+        w.given = strides
     matrix = packed.matrix
     w.G = <const double*>cnp.PyArray_DATA(matrix)
     tasks, slabs, panels = s.G * call.cutting.blocks, s.slabs, s.panels

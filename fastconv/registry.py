@@ -33,6 +33,8 @@ all                    ``workspace_bytes(spec, threads) -> int``
   ≥ 1 in every axis.
 - Inputs are read-only, and are not overlapped by ``out``; only an activation may get
   ``out is x``. ``out`` is not initialised and must be written in full.
+- ``once(spec, w, threads)``, if there is such a function, returns what a single ``run`` of this
+  very spec needs: packing may be left to it where it would cost more than it saves.
 - ``pack`` returns what ``run`` needs of the weights, for any N, IH and IW. It may be ``w``
   itself, which nobody changes while that is in use.
 - What ``pack`` returns may keep what ``run`` derives from the weights (packed for another kind of

@@ -166,6 +166,26 @@ def test_packed_weights_serve_any_picture(row: Kernel) -> None:
         harness.check(results[0], harness.expected(case).out, bound, case.name)
 
 
+@pytest.mark.parametrize(
+    "row", [r for r in CONV_ROWS if r.algorithm.startswith("winograd")], ids=lambda row: row.name
+)
+def test_weights_for_a_single_call(row: Kernel) -> None:
+    """Where packing is left to the call it changes no bit, for any number of threads and any
+    order of the weights."""
+    module = harness.kernel(row)
+    for case in (c for c in CASES if harness.serves(row, c)):
+        spec, given = case.spec, harness.data(case)
+        results = []
+        for pack, threads, w in (
+            (module.pack, 1, given.w), (module.once, 1, given.w), (module.once, 2, given.w),
+            (module.once, 1, np.asfortranarray(given.w)),
+        ):
+            out = np.full(harness.out_shape(case), np.nan, np.float32)
+            module.run(spec, given.x, pack(spec, w, threads), given.bias, out, threads)
+            results.append(out)
+        assert all(harness.same_bits(results[0], r) for r in results), case.name
+
+
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_workspace_is_a_count_of_bytes(row: Kernel) -> None:
     module = harness.kernel(row)

@@ -20,6 +20,7 @@
  * U is (α / r)² times as large as g. Where all of it would not stay in the second cache, reading
  * it again for each block takes longer than transforming g again: there the panels hold
  * g, [phase][channel][tap][width], and a chunk of channels is transformed right before its use.
+ * Weights that are used once may be given as they are: a chunk's panel is made right before.
  */
 #ifndef FASTCONV_WINOGRAD_H
 #define FASTCONV_WINOGRAD_H
@@ -33,6 +34,7 @@ typedef struct {
     ptrdiff_t m, r;
     const double *G;
     int transformed;   /* panels hold U, else g */
+    const ptrdiff_t *given; /* NULL, or the strides of weights that are in no panels yet */
     ptrdiff_t chunk;   /* channels */
     ptrdiff_t x_n, out_n;     /* between images */
     ptrdiff_t tile_pitch;     /* tiles between slabs of values */

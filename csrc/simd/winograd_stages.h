@@ -346,14 +346,30 @@ INLINE const real *taps_of(const Winograd *w, ptrdiff_t i, ptrdiff_t V, const vo
     return (const real *)panel + channel * w->r * w->r * V * VL;
 }
 
-/* That chunk from its taps to U. */
-static void winograd_weights(const Winograd *w, ptrdiff_t i, ptrdiff_t V, const void *panel,
+/* The same of weights that are in no panel: the chunk's taps, brought into one. They are those of
+ * the only phase. */
+static const real *taps_of_given(const Winograd *w, ptrdiff_t i, ptrdiff_t first_vector,
+                                 ptrdiff_t V, const void *weights, real *panel)
+{
+    Winograd chunk = *w;
+    const ptrdiff_t first = i * w->chunk, *strides = w->given;
+    chunk.geometry.IC = least(w->chunk, w->geometry.IC - first);
+    for (ptrdiff_t v = 0; v < V; v++) {
+        const ptrdiff_t oc = (first_vector + v) * VL;
+        winograd_pack(&chunk, least(VL, w->geometry.OC - oc), V,
+                      (const real *)weights + oc * strides[0] + first * strides[1], strides,
+                      panel + v * VL);
+    }
+    return panel;
+}
+
+/* Chunk i from its taps to U. */
+static void winograd_weights(const Winograd *w, ptrdiff_t i, ptrdiff_t V, const void *taps,
                              void *dst)
 {
     const Geometry *g = &w->geometry;
     const ptrdiff_t first = i % chunks_of(w) * w->chunk, n = least(w->chunk, g->IC - first);
     const ptrdiff_t point = chunk_pitch(w, V) * VL;
-    const real *taps = taps_of(w, i, V, panel);
     switch ((w->m + w->r - 1) * 10 + w->r) {
 #define CASE(alpha, r) \
     case alpha * 10 + r: \
@@ -539,7 +555,8 @@ static void pixels_of_products(const Winograd *w, const TileBlock *b, const Sect
     }
 }
 
-/* One panel of V vectors of output channels, from the values of a block to its pixels. */
+/* One panel of V vectors of output channels, from the values of a block to its pixels; of weights
+ * that are in no panels, those of the group are given. */
 static void winograd_output(const Winograd *w, const TileBlock *b, ptrdiff_t first_vector,
                             ptrdiff_t V, const void *values, const void *panel, const void *bias,
                             void *out, void *scratch)
@@ -551,10 +568,13 @@ static void winograd_output(const Winograd *w, const TileBlock *b, ptrdiff_t fir
     for (ptrdiff_t i = 0; i < phases_of(&w->geometry) * chunks_of(w); i++) {
         const real *u = (const real *)panel + i * step, *next = u, *stop = u;
         if (!w->transformed) {
-            winograd_weights(w, i, V, panel, weights);
+            const real *taps = taps_of(w, i, V, panel);
+            if (w->given)
+                taps = taps_of_given(w, i, first_vector, V, panel, weights + step);
+            winograd_weights(w, i, V, taps, weights);
             u = weights;
-            next = taps_of(w, i + 1, V, panel);
-            stop = taps_of(w, i + 2, V, panel);
+            if (!w->given)
+                next = taps_of(w, i + 1, V, panel), stop = taps_of(w, i + 2, V, panel);
         }
         multiply_chunk(w, i, &s, V, values, u, next, stop, products);
     }

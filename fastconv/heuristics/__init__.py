@@ -39,6 +39,8 @@ SPECIAL = (CALL, TEAM, SERIAL)
 # worth neither the seconds that Numba takes to compile a kernel at its first use, nor the
 # rounding errors of a transform where direct sums of small integers are exact.
 _COMPILED_AT_FIRST_USE, _TRANSFORMED = 1.25, 1.1
+# NumPy's matrix products take as many threads as their own settings say, whatever is asked here.
+_THREADS_OF_ITS_OWN = 1.25
 # Columns of single cells are copies of what direct summation reads in place: of all calls that
 # benchmarks.calibrate draws they were faster in none by more than the noise.
 _COPIED = 1.25
@@ -48,7 +50,9 @@ def _reluctance(row: Kernel, spec: Spec) -> float:
     factor = _COMPILED_AT_FIRST_USE if row.backend == "numba" else 1.0
     if not row.direct_sum:
         factor *= _TRANSFORMED
-    if row.algorithm == "im2col" and row.backend != "numpy" and isinstance(spec, Conv2dSpec) \
+    if row.algorithm == "im2col" and row.backend == "numpy":
+        factor *= _THREADS_OF_ITS_OWN
+    elif row.algorithm == "im2col" and isinstance(spec, Conv2dSpec) \
             and spec.KH * spec.KW * spec.SH * spec.SW == 1:
         factor *= _COPIED
     return factor

@@ -24,6 +24,8 @@ Features = dict[str, float]
 PACK = "pack"
 NARROWEST_PANEL = 8
 """Output channels of a panel of weights: one vector, and so many at least."""
+FEW_PIXELS = 4
+"""Of a plane, beyond whole vectors."""
 CACHE_BYTES = 1 << 20
 """What stays near a core between two uses."""
 
@@ -84,9 +86,12 @@ def direct(spec: Conv2dSpec, lanes: int) -> Features:
     images = spec.N * spec.G
     gap = (spec.KW - 1) * spec.DW // spec.SW  # of idle lanes between rows of pixels
     along_pixels = images * ocg * up(pixels + (spec.OH - 1) * gap, lanes) / lanes
+    in_place = taps == 1 and not (spec.PT or spec.PL)
+    if in_place and spec.SH * spec.SW == 1 and spec.layout == "NCHW" and lanes <= pixels \
+            and pixels % lanes <= FEW_PIXELS:
+        along_pixels = images * ocg * pixels / lanes  # the last ones are dot products
     along_channels = images * pixels * up(ocg, panel) / lanes
     vectors = min(along_pixels, along_channels)
-    in_place = taps == 1 and not (spec.PT or spec.PL)
     found = traffic(spec)
     products = vectors * icg * taps
     found["vectors"], found["vectors_in_place"] = (0.0, products) if in_place else (products, 0.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from .. import arrays
@@ -35,6 +36,18 @@ def pack(choice: Choice, w: Array) -> Any:
     """The weights as the chosen kernel wants them."""
     w = arrays.readable(w, choice.row, choice.spec.dtype)
     return choice.module.pack(choice.spec, w, choice.threads)
+
+
+def packer(choice: Choice) -> Callable[..., Any]:
+    """What packs weights for a single call."""
+    once: Callable[..., Any] = getattr(choice.module, "once", choice.module.pack)
+    return once
+
+
+def pack_once(choice: Choice, w: Array) -> Any:
+    """The same as :func:`pack`, for a single call."""
+    w = arrays.readable(w, choice.row, choice.spec.dtype)
+    return packer(choice)(choice.spec, w, choice.threads)
 
 
 def pool(

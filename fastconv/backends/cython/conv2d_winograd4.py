@@ -12,6 +12,11 @@ def pack(spec: Any, w: Any, threads: int) -> Any:
     return winograd.pack(4, spec, w, threads)
 
 
+def once(spec: Any, w: Any, threads: int) -> Any:
+    """The same, for a single call."""
+    return winograd.once(4, spec, w, threads)
+
+
 def run(spec: Any, x: Any, packed: Any, bias: Any, out: Any, threads: int) -> None:
     """Write the convolution of x into out. A non-finite input spreads over its tiles."""
     winograd.run(4, spec, x, packed, bias, out, threads)

@@ -74,6 +74,7 @@ cdef extern from "simd/winograd.h":
         Py_ssize_t m, r
         const double* G
         bint transformed
+        const Py_ssize_t* given
         Py_ssize_t chunk
         Py_ssize_t x_n, out_n
         Py_ssize_t tile_pitch, values_pitch, products_pitch
