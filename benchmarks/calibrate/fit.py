@@ -50,8 +50,12 @@ def prices(
     pack = {k: v for k, v in before.items() if k.startswith(PACK)}
     found = dict(before)
     found |= _fit(work, counted, running, weights)
-    if pack and packing.min() > 0:
-        found |= _fit(pack, counted, packing, weights)
+    packs = [
+        i for i, counts_ in enumerate(counted)
+        if packing[i] > 0 and any(counts_[name] > 0 for name in pack)
+    ]
+    if len(packs) >= FEWEST:
+        found |= _fit(pack, [counted[i] for i in packs], packing[packs], weights[packs])
     found |= _threads(times, found[CALL])
     return {name: float(f"{price:.{DIGITS}g}") for name, price in found.items()}
 
