@@ -143,31 +143,34 @@ enum {
     FAR_BYTES = 16 << 20 /* of a result that would push everything else out of the caches */
 };
 
+/* Four vectors at a time from i on, past the caches or through them; where they end. Loads come
+ * before stores: a load waits for an earlier store whose address ends alike. */
+INLINE ptrdiff_t activate_fours(const int past, int kind, vec slope, const real *x, real *out,
+                                ptrdiff_t i, ptrdiff_t n)
+{
+    for (; i <= n - 4 * VL; i += 4 * VL) {
+        vec v[4];
+#pragma GCC unroll 4
+        for (int k = 0; k < 4; k++)
+            v[k] = vload(x + i + k * VL);
+#pragma GCC unroll 4
+        for (int k = 0; k < 4; k++)
+            (past ? vstream : vstore)(out + i + k * VL, activate(kind, slope, v[k]));
+    }
+    return i;
+}
+
 INLINE void activate_run(int kind, vec slope, const real *x, real *out, ptrdiff_t n)
 {
     /* Up to a whole vector's address, so that no store spans two cache lines. */
     ptrdiff_t i = (ptrdiff_t)(-((uintptr_t)out / sizeof(real)) % VL);
     i = i < n ? i : n;
     vstore_n(out, i, activate(kind, slope, vload_n(x, i)));
-    /* Loads before stores: a load waits for an earlier store whose address ends alike. */
     if (x != out && n >= FAR_BYTES / (ptrdiff_t)sizeof(real)) {
-        for (; i <= n - 4 * VL; i += 4 * VL) {
-            const vec a = vload(x + i), b = vload(x + i + VL);
-            const vec c = vload(x + i + 2 * VL), d = vload(x + i + 3 * VL);
-            vstream(out + i, activate(kind, slope, a));
-            vstream(out + i + VL, activate(kind, slope, b));
-            vstream(out + i + 2 * VL, activate(kind, slope, c));
-            vstream(out + i + 3 * VL, activate(kind, slope, d));
-        }
+        i = activate_fours(1, kind, slope, x, out, i, n);
         vfence();
-    }
-    for (; i <= n - 4 * VL; i += 4 * VL) {
-        const vec a = vload(x + i), b = vload(x + i + VL);
-        const vec c = vload(x + i + 2 * VL), d = vload(x + i + 3 * VL);
-        vstore(out + i, activate(kind, slope, a));
-        vstore(out + i + VL, activate(kind, slope, b));
-        vstore(out + i + 2 * VL, activate(kind, slope, c));
-        vstore(out + i + 3 * VL, activate(kind, slope, d));
+    } else {
+        i = activate_fours(0, kind, slope, x, out, i, n);
     }
     for (; i <= n - VL; i += VL)
         vstore(out + i, activate(kind, slope, vload(x + i)));

@@ -46,7 +46,7 @@ typedef struct {
     Pool planes, channels;
 } PoolKernels;
 
-/* Winograd's convolution, see winograd.h and winograd_stages.h. */
+/* Winograd's convolution, see winograd.h. */
 typedef struct {
     int widest; /* vectors of a panel of weights */
     void (*pack)(const Winograd *winograd, ptrdiff_t channels, ptrdiff_t vectors,

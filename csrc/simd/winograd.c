@@ -1,6 +1,8 @@
 /* Unit: the stages of Winograd's convolution. */
 #include "table.h"
-#include "winograd_stages.h"
+#include "winograd_input.h"
+#include "winograd_output.h"
+#include "winograd_weights.h"
 
 const WinogradKernels SYMBOL(winograd) = {
     .widest = WIDEST,
