@@ -19,6 +19,15 @@ from fastconv.backends.cython.memory cimport give, take
 
 from fastconv.spec import LEAKY_SLOPE
 
+cdef extern from *:
+    """
+    /* Whoever sees a pointer sees what was written before it was shown. */
+    static inline char *seen(char **place) { return __atomic_load_n(place, __ATOMIC_ACQUIRE); }
+    static inline void show(char **place, char *p) { __atomic_store_n(place, p, __ATOMIC_RELEASE); }
+    """
+    char* seen(char** place) noexcept nogil
+    void show(char** place, char* p) noexcept nogil
+
 cnp.import_array()
 
 cdef enum:
@@ -52,11 +61,14 @@ cdef class PlaneWeights:
     cdef const char* along(
         self, int along, const PlaneKernels* table, const Planes* planes,
     ) except NULL:
-        if self.packed[along] is NULL:
+        cdef char* packed = seen(&self.packed[along])
+        if packed is NULL:
             with self.lock:
-                if self.packed[along] is NULL:
-                    self.packed[along] = packed_for(self.w, table, planes)
-        return self.packed[along]
+                packed = self.packed[along]
+                if packed is NULL:
+                    packed = packed_for(self.w, table, planes)
+                    show(&self.packed[along], packed)
+        return packed
 
 
 cdef char* packed_for(cnp.ndarray w, const PlaneKernels* table, const Planes* planes) except NULL:
@@ -156,7 +168,7 @@ cdef int direction(const Planes* planes, spec) except -1:
     cdef const Geometry* g = &planes.geometry
     cdef bint together = g.IC * g.OC == 1 and g.x_c == 1 and g.out_c == 1
     cdef Py_ssize_t lanes = kernels(spec.dtype).width
-    return CHANNELS if together and spec.G * SHARES > lanes else PIXELS
+    return CHANNELS if together and spec.G > 1 and spec.G * SHARES > lanes else PIXELS
 
 
 cdef const PlaneKernels* set_groups(Planes* planes, int along, spec) except NULL:

@@ -118,6 +118,8 @@ CONV_TILES = (
     _conv("tiles_5x5_s2", 1, 20, (15, 22), 17, (5, 5), stride=2, padding=(2, 1)),
     _conv("tiles_7x7_s2", 1, 17, (22, 23), 17, (7, 7), stride=2, padding=3),
     _conv("tiles_3x3_s2", 1, 65, (20, 43), 70, (3, 3), stride=2, padding=1),
+    _conv("tiles_24x24_s8", 1, 3, (33, 41), 17, (24, 24), stride=8, padding=4),
+    _conv("tiles_32x32_s16", 2, 2, (50, 66), 3, (32, 32), stride=16, padding=8),
     _conv("tiles_dilated", 2, 17, (19, 40), 33, (3, 3), dilation=(2, 3), padding=(2, 3)),
     _conv("tiles_dilated_far", 1, 3, (60, 9), 4, (3, 3), dilation=(29, 4)),
 )

@@ -244,7 +244,8 @@ static const DepthwisePixels rolled[3][5] = {ALL_ROLLED(LIST_ROLLED)};
 /* Columns of the widest tile, rounded up so that what follows their masks is aligned. */
 INLINE ptrdiff_t span_of(const Geometry *g)
 {
-    return ceil_div((MOST_PIXELS - 1) * g->SW + (g->KW - 1) * g->DW + 1, 4) * 4;
+    const ptrdiff_t pixels = least(MOST_PIXELS, g->OW);
+    return ceil_div((pixels - 1) * g->SW + (g->KW - 1) * g->DW + 1, 4) * 4;
 }
 
 INLINE ptrdiff_t pitch_of(const Geometry *g) { return ceil_div(g->OC, VL) * VL; }

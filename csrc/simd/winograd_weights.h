@@ -9,19 +9,31 @@
 
 enum { PACKED_TOGETHER = 512 }; /* taps, on the stack */
 
+/* `channels` numbers, `step` apart; zero in the other lanes. */
+INLINE vec vcollect(const real *p, ptrdiff_t step, ptrdiff_t channels)
+{
+    real lanes[VL] = {0};
+    for (ptrdiff_t i = 0; i < channels; i++)
+        lanes[i] = p[i * step];
+    return vload(lanes);
+}
+
 /* The taps g of one vector of output channels, in its place in a panel of V; w has any strides. */
 static void winograd_pack(const Winograd *w, ptrdiff_t channels, ptrdiff_t V, const void *weights,
                           const ptrdiff_t *strides, void *panel)
 {
     const Geometry *g = &w->geometry;
     const ptrdiff_t r = w->r, taps = g->KH * g->KW, together = most(1, PACKED_TOGETHER / taps);
+    const int is_large = taps > PACKED_TOGETHER; /* these are taken one by one */
     const int dense = strides[3] == 1 && strides[2] == g->KW && strides[1] == taps;
     Geometry piece = *g;
     real gathered[PACKED_TOGETHER * VL];
     for (ptrdiff_t c = 0; c < g->IC; c += together) {
         const real *from = (const real *)weights + c * strides[1];
         piece.IC = least(together, g->IC - c);
-        if (dense && channels == VL && piece.IC * taps >= LANE)
+        if (is_large)
+            ;
+        else if (dense && channels == VL && piece.IC * taps >= LANE)
             turn_in(piece.IC * taps, from, strides[0], gathered);
         else
             pack_panel(&piece, channels, VL, from, strides, gathered);
@@ -32,7 +44,12 @@ static void winograd_pack(const Winograd *w, ptrdiff_t channels, ptrdiff_t V, co
                     const ptrdiff_t kh = phase / g->SW + k / r * g->SH;
                     const ptrdiff_t kw = phase % g->SW + k % r * g->SW;
                     vec tap = {0};
-                    if (kh < g->KH && kw < g->KW)
+                    if (kh >= g->KH || kw >= g->KW)
+                        ;
+                    else if (is_large)
+                        tap = vcollect(from + kh * strides[2] + kw * strides[3], strides[0],
+                                       channels);
+                    else
                         tap = vload(gathered + (ic * taps + kh * g->KW + kw) * VL);
                     vstore(dst, tap);
                 }
