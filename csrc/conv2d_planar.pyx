@@ -34,7 +34,7 @@ cdef enum:
     LINE = 64   # bytes of a cache line
     SHARE = 4   # work items that a thread should find, at least
     CHUNK = 16  # rows of a plane's work item, at least
-    SHARES = 4  # channels must fill more than one of so many shares of a vector
+    QUARTER = 4  # channels must fill more than one of so many parts of a vector
 
 
 cdef enum:  # what vectors run along
@@ -168,7 +168,7 @@ cdef int direction(const Planes* planes, spec) except -1:
     cdef const Geometry* g = &planes.geometry
     cdef bint together = g.IC * g.OC == 1 and g.x_c == 1 and g.out_c == 1
     cdef Py_ssize_t lanes = kernels(spec.dtype).width
-    return CHANNELS if together and spec.G > 1 and spec.G * SHARES > lanes else PIXELS
+    return CHANNELS if together and spec.G > 1 and spec.G * QUARTER > lanes else PIXELS
 
 
 cdef const PlaneKernels* set_groups(Planes* planes, int along, spec) except NULL:

@@ -129,6 +129,7 @@ def test_activation_of_more_than_caches_hold(row: Kernel, dtype: str) -> None:
     for offset in (0, 5):
         out = memory[offset : offset + size]
         module.run(ActivationSpec("relu", size, dtype), x, out, 1)
+        assert np.isnan(memory[:offset]).all()
         assert np.isnan(memory[offset + size :]).all()
         np.testing.assert_array_equal(out, np.maximum(x, 0))
         out[...] = np.nan

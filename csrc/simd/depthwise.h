@@ -178,6 +178,7 @@ INLINE void depthwise_roll(const int S, const int P, const DepthwiseRows *rows,
 }
 
 #undef FIND_COLUMNS
+#undef COLUMN_AT
 #undef COLUMN
 
 /* ---------------------------------------------------------------- all channels

@@ -3,8 +3,8 @@
  * m' + r − 1 points suffice for m' outputs, and they may be some of the α points of a whole tile:
  * then their products take the same transformed weights. G divides the row of a point p by
  * Π (p − q) over the other points q; where q is left out, the values are multiplied by that factor
- * instead. So the lower and right tiles of F(4, 3), which has more points than any other for its
- * outputs, keep 0, the first pairs and infinity, and save up to three quarters of their products.
+ * instead. So the lower and right tiles of F(4, 3), the transform of most layers, keep 0, the first
+ * of the other points and infinity, and save up to three quarters of their products.
  *
  * Tiles are counted so that those which a point serves follow one another: those at the right, in
  * the interior, at the bottom, and in the corner.

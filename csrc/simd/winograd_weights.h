@@ -31,11 +31,9 @@ static void winograd_pack(const Winograd *w, ptrdiff_t channels, ptrdiff_t V, co
     for (ptrdiff_t c = 0; c < g->IC; c += together) {
         const real *from = (const real *)weights + c * strides[1];
         piece.IC = least(together, g->IC - c);
-        if (is_large)
-            ;
-        else if (dense && channels == VL && piece.IC * taps >= LANE)
+        if (!is_large && dense && channels == VL && piece.IC * taps >= LANE)
             turn_in(piece.IC * taps, from, strides[0], gathered);
-        else
+        else if (!is_large)
             pack_panel(&piece, channels, VL, from, strides, gathered);
         for (ptrdiff_t phase = 0; phase < phases_of(g); phase++) {
             real *dst = (real *)panel + (phase * g->IC + c) * r * r * V * VL;
@@ -44,13 +42,11 @@ static void winograd_pack(const Winograd *w, ptrdiff_t channels, ptrdiff_t V, co
                     const ptrdiff_t kh = phase / g->SW + k / r * g->SH;
                     const ptrdiff_t kw = phase % g->SW + k % r * g->SW;
                     vec tap = {0};
-                    if (kh >= g->KH || kw >= g->KW)
-                        ;
-                    else if (is_large)
-                        tap = vcollect(from + kh * strides[2] + kw * strides[3], strides[0],
-                                       channels);
-                    else
-                        tap = vload(gathered + (ic * taps + kh * g->KW + kw) * VL);
+                    if (kh < g->KH && kw < g->KW)
+                        tap = is_large
+                            ? vcollect(from + kh * strides[2] + kw * strides[3], strides[0],
+                                       channels)
+                            : vload(gathered + (ic * taps + kh * g->KW + kw) * VL);
                     vstore(dst, tap);
                 }
         }

@@ -4,9 +4,9 @@ seconds = Σ price · feature. The *features* of a call are counts that its shap
 multiplications with all padding to panels and tiles, cells moved, bytes, blocks; see
 ``features.py``); the *prices* are seconds for each, one set per row, in ``prices.json``. They
 are fitted to measurements by ``python -m benchmarks.calibrate``, for each kind of processor that
-it has been run on: how much a multiplication costs beside a load differs twofold between them.
-Other processors take the prices of the first, an AVX-512 server core with two multipliers of the
-full width. Only the ratios of prices decide.
+it has been run on: what a multiplication costs beside a load differs between them. Other
+processors take the prices of the first, an Intel Xeon with AVX-512. Only the ratios of prices
+decide.
 
 Pure functions of the spec. The ranking does not depend on the number of threads, so that no
 number of threads changes a result's bits.

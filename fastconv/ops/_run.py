@@ -32,22 +32,16 @@ def convolve(
     arrays.land(target, out)
 
 
-def pack(choice: Choice, w: Array) -> Any:
-    """The weights as the chosen kernel wants them."""
+def packer(choice: Choice, *, once: bool) -> Callable[..., Any]:
+    """The kernel's function that packs weights, for a single call if ``once``."""
+    pack: Callable[..., Any] = choice.module.pack
+    return getattr(choice.module, "once", pack) if once else pack
+
+
+def pack(choice: Choice, w: Array, *, once: bool = False) -> Any:
+    """The weights as the chosen kernel wants them, for a single call if ``once``."""
     w = arrays.readable(w, choice.row, choice.spec.dtype)
-    return choice.module.pack(choice.spec, w, choice.threads)
-
-
-def packer(choice: Choice) -> Callable[..., Any]:
-    """What packs weights for a single call."""
-    once: Callable[..., Any] = getattr(choice.module, "once", choice.module.pack)
-    return once
-
-
-def pack_once(choice: Choice, w: Array) -> Any:
-    """The same as :func:`pack`, for a single call."""
-    w = arrays.readable(w, choice.row, choice.spec.dtype)
-    return packer(choice)(choice.spec, w, choice.threads)
+    return packer(choice, once=once)(choice.spec, w, choice.threads)
 
 
 def pool(

@@ -174,10 +174,11 @@ def _call(
     choice = select(op, spec, algorithm, backend)
     result = arrays.result(out, result_shape, spec.dtype, spec.layout, x=x, w=w, bias=bias)
     if result.size:
-        _run.convolve(choice, spec, x, _run.pack_once(choice, w), bias, result)
+        _run.convolve(choice, spec, x, _run.pack(choice, w, once=True), bias, result)
         if not getattr(spec, "rank", 0):  # else the next call must look at its own weights
             _again.remember(
-                asked, choice, spec, result_shape, pack=_run.packer(choice), convolving=True
+                asked, choice, spec, result_shape, pack=_run.packer(choice, once=True),
+                convolving=True,
             )
     return result
 
@@ -300,7 +301,8 @@ def filter2d(
     else:
         x = x.transpose(3, 0, 1, 2)
         maps = result.reshape(spec.OH, spec.OW, one.N, one.OC).transpose(2, 3, 0, 1)
-    _run.convolve(choice, one, x, _run.pack_once(choice, bank.reshape(one.w_shape)), None, maps)
+    packed = _run.pack(choice, bank.reshape(one.w_shape), once=True)
+    _run.convolve(choice, one, x, packed, None, maps)
     return result
 
 
