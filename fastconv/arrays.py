@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from . import memory
+from . import halves, memory
 from .errors import BackendUnavailableError
 from .registry import NATIVE_FLOATS, Kernel
 from .spec import HALF, Conv2dSpec, dtype_of, in_layout
@@ -96,11 +96,12 @@ def logical(a: Array, layout: str) -> Array:
     return a if layout == "NCHW" else a.transpose(_TO_NCHW)
 
 
-def readable(a: Array, row: Kernel, dtype: str) -> Array:
+def readable(a: Array, row: Kernel, dtype: str, threads: int = 1) -> Array:
     """``a`` as ``row`` can read it: itself, or a copy in the same memory order if possible."""
-    wanted = dtype_of(dtype)
-    if a.dtype != wanted:  # half types are widened; byte order is made native
-        return np.asarray(a, wanted)
+    if a.dtype != dtype_of(dtype):  # half types are widened; byte order is made native
+        wide = empty_like(a, dtype)
+        halves.widen(a, wide, threads)
+        a = wide
     if not _in_whole_cells(a):
         return a.copy("K")
     return a if _in_layout_of(row, a) else np.ascontiguousarray(a)
@@ -225,12 +226,11 @@ def landing(out: Array, row: Kernel, dtype: str) -> Array:
     direct = (
         out.dtype == dtype_of(dtype) and _in_whole_cells(out) and _in_layout_of(row, out)
     )
-    return out if direct else empty(out.shape, dtype_of(dtype))
+    return out if direct else empty_like(out, dtype)
 
 
-def land(target: Array, out: Array) -> None:
+def land(target: Array, out: Array, threads: int = 1) -> None:
     """Move a temporary result into ``out``, rounding once."""
     if target is not out:
-        with np.errstate(over="ignore", invalid="ignore"):
-            out[...] = target
+        halves.narrow(target, out, threads)
 

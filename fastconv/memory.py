@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 Array: TypeAlias = npt.NDArray[Any]
 
-LARGE = 1 << 20
+LARGE = 1 << 18
 """Bytes from which an array comes from the pool: below, NumPy's own allocator is as good."""
 
 

@@ -8,6 +8,7 @@ extern const PoolKernels SYMBOL(pooling);
 extern const WinogradKernels SYMBOL(winograd);
 extern const PlaneKernels SYMBOL(planar), SYMBOL(depthwise);
 extern const Factoring SYMBOL(factoring);
+extern const HalfKernels SYMBOL(halves);
 
 const Kernels SYMBOL(kernels) = {
     .itemsize = sizeof(real),
@@ -22,4 +23,5 @@ const Kernels SYMBOL(kernels) = {
     .planar = &SYMBOL(planar),
     .depthwise = &SYMBOL(depthwise),
     .factoring = &SYMBOL(factoring),
+    .halves = &SYMBOL(halves),
 };

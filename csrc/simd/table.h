@@ -76,6 +76,12 @@ typedef struct {
     Separable separable;
 } Factoring;
 
+/* float16 or, if `brain`, bfloat16 from and to float, see halves.c. */
+typedef struct {
+    void (*widen)(int brain, const uint16_t *x, float *out, ptrdiff_t n);
+    void (*narrow)(int brain, const float *x, uint16_t *out, ptrdiff_t n);
+} HalfKernels;
+
 typedef struct {
     int itemsize; /* bytes of an element */
     int width;    /* elements of a vector */
@@ -88,6 +94,7 @@ typedef struct {
     const WinogradKernels *winograd;
     const PlaneKernels *planar, *depthwise;
     const Factoring *factoring;
+    const HalfKernels *halves;
 } Kernels;
 
 #endif

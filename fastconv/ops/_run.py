@@ -20,16 +20,16 @@ def convolve(
     spec's layout."""
     if out.size == 0:
         return
-    row, dtype = choice.row, choice.spec.dtype
+    row, dtype, threads = choice.row, choice.spec.dtype, choice.threads
     if choice.spec.padding_mode == "zeros":
         x = arrays.padded(x, spec.conv if isinstance(spec, ConvPool2dSpec) else spec)
-    x = arrays.readable(arrays.logical(x, spec.layout), row, dtype)
+    x = arrays.readable(arrays.logical(x, spec.layout), row, dtype, threads)
     if bias is not None:
         bias = arrays.contiguous(bias, dtype)
     out = arrays.logical(out, spec.layout)
     target = arrays.landing(out, row, dtype)
-    choice.module.run(choice.spec, x, packed, bias, target, choice.threads)
-    arrays.land(target, out)
+    choice.module.run(choice.spec, x, packed, bias, target, threads)
+    arrays.land(target, out, threads)
 
 
 def packer(choice: Choice, *, once: bool) -> Callable[..., Any]:
@@ -40,7 +40,7 @@ def packer(choice: Choice, *, once: bool) -> Callable[..., Any]:
 
 def pack(choice: Choice, w: Array, *, once: bool = False) -> Any:
     """The weights as the chosen kernel wants them, for a single call if ``once``."""
-    w = arrays.readable(w, choice.row, choice.spec.dtype)
+    w = arrays.readable(w, choice.row, choice.spec.dtype, choice.threads)
     return packer(choice, once=once)(choice.spec, w, choice.threads)
 
 
@@ -55,12 +55,12 @@ def pool(
         indices = arrays.result(None, spec.out_shape, "int64", spec.layout)
     if result.size:
         dtype = choice.spec.dtype
-        x = arrays.readable(arrays.logical(x, spec.layout), choice.row, dtype)
+        x = arrays.readable(arrays.logical(x, spec.layout), choice.row, dtype, choice.threads)
         final = arrays.logical(result, spec.layout)
         target = arrays.landing(final, choice.row, dtype)
         where = None if indices is None else arrays.logical(indices, spec.layout)
         choice.module.run(choice.spec, x, target, where, choice.threads)
-        arrays.land(target, final)
+        arrays.land(target, final, choice.threads)
         _again.remember(asked, choice, spec, spec.out_shape, pooling=True)
     return result if indices is None else (result, indices)
 
@@ -74,10 +74,12 @@ def unpool(spec: UnpoolSpec, x: Array, indices: Array, backend: str, out: object
     if result.size:
         final = arrays.logical(result, spec.layout)
         target = arrays.landing(final, choice.row, choice.spec.dtype)
-        x = arrays.readable(arrays.logical(x, spec.layout), choice.row, choice.spec.dtype)
+        x = arrays.readable(
+            arrays.logical(x, spec.layout), choice.row, choice.spec.dtype, choice.threads
+        )
         where = arrays.readable(arrays.logical(indices, spec.layout), choice.row, "int64")
         choice.module.run(choice.spec, x, where, target, choice.threads)
-        arrays.land(target, final)
+        arrays.land(target, final, choice.threads)
     return result
 
 
@@ -92,9 +94,9 @@ def activate(
         in_place = isinstance(out, type(x)) and arrays.same_cells(out, x)
         result = arrays.checked_out(out, x.shape, spec.dtype, **({} if in_place else {"x": x}))
     if result.size:
-        x = arrays.readable(x, choice.row, choice.spec.dtype)
+        x = arrays.readable(x, choice.row, choice.spec.dtype, choice.threads)
         target = arrays.landing(result, choice.row, choice.spec.dtype)
         choice.module.run(choice.spec, x, target, choice.threads)
-        arrays.land(target, result)
+        arrays.land(target, result, choice.threads)
         _again.remember(asked, choice, spec, None)
     return result

@@ -1,4 +1,4 @@
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint16_t
 
 from fastconv.backends.cython.strides cimport Strides
 
@@ -131,6 +131,9 @@ cdef extern from "simd/table.h":
         PlanesRun run
     ctypedef struct Factoring:
         Separable separable
+    ctypedef struct HalfKernels:
+        void (*widen)(int brain, const uint16_t* x, float* out, Py_ssize_t n) noexcept nogil
+        void (*narrow)(int brain, const float* x, uint16_t* out, Py_ssize_t n) noexcept nogil
     ctypedef struct Kernels:
         int itemsize
         int width
@@ -144,6 +147,7 @@ cdef extern from "simd/table.h":
         const PlaneKernels* planar
         const PlaneKernels* depthwise
         const Factoring* factoring
+        const HalfKernels* halves
 
 # The kernels for "float32" or "float64"; a ValueError if FASTCONV_ISA asks for what cannot be.
 cdef const Kernels* kernels(str dtype) except NULL
