@@ -10,6 +10,8 @@
 enum {
     PIXEL_TERMS = LARGEST_DENSE / VL / DENSE_V, /* of a pass over the tiles of a strip */
     STORING = 8, /* terms that would take as long as storing sums twice */
+    SHORT = 288, /* terms of a gathered sum that is best in tiles of few channels, LOW, and many */
+    LOW = 4,     /* vectors: they read fewer scalars, and write longer runs */
     /* A block of at most so many terms and cells stays near while all channels pass. */
     NEAR_TERMS = 160,
     NEAR_CELLS = 64 * 1024 / sizeof(real),
@@ -40,7 +42,8 @@ typedef struct {
 INLINE Shape shape_of(const Block *b, ptrdiff_t lanes)
 {
     const ptrdiff_t n = b->group_pixels ? b->geometry->OC : b->channels;
-    const ptrdiff_t pieces = ceil_div(n, TALLEST_ALONG_PIXELS);
+    const int low = b->terms <= SHORT && !b->in_place;
+    const ptrdiff_t pieces = ceil_div(n, low ? LOW : TALLEST_ALONG_PIXELS);
     const int V = widest((int)ceil_div(n, pieces));
     return (Shape){n, pieces, n % pieces, (int)(n / pieces), (int)most(1, least(V, lanes / VL))};
 }
