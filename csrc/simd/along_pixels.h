@@ -42,7 +42,7 @@ typedef struct {
 INLINE Shape shape_of(const Block *b, ptrdiff_t lanes)
 {
     const ptrdiff_t n = b->group_pixels ? b->geometry->OC : b->channels;
-    const int low = b->terms <= SHORT && !b->in_place;
+    const int low = all_terms(b) <= SHORT && !b->in_place;
     const ptrdiff_t pieces = ceil_div(n, low ? LOW : TALLEST_ALONG_PIXELS);
     const int V = widest((int)ceil_div(n, pieces));
     return (Shape){n, pieces, n % pieces, (int)(n / pieces), (int)most(1, least(V, lanes / VL))};
