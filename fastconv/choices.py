@@ -30,7 +30,8 @@ FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Measured seconds of one row: of a call on packed weights, and of packing them."""
+    """Measured seconds of one row: of a call on packed weights, and what packing adds to one
+    that makes its own."""
 
     run: float
     pack: float

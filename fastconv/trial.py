@@ -95,7 +95,7 @@ class _Side:
     """One row in the contest."""
 
     def __init__(self, parts: tuple[Call, Call | None], clock: Clock) -> None:
-        (self._run, self._pack), self._clock = parts, clock
+        (self._run, self._single), self._clock = parts, clock
         self._sample([self._run])  # may compile
         self.best = self._sample([self._run])
         self._batch = [self._run] * max(1, math.ceil(SAMPLE_SECONDS / max(self.best, 1e-7)))
@@ -106,11 +106,12 @@ class _Side:
         self.best = min(self.best, self._least(self._batch, seconds))
 
     def timing(self, threads: int, seconds: float) -> Timing:
-        """All that was measured, and packing, which is measured now."""
-        if self._pack is None:
+        """All that was measured, and what packing adds to a single call, measured now."""
+        if self._single is None:
             return Timing(self.best, 0.0, threads)
-        self._pack()
-        return Timing(self.best, self._least([self._pack], seconds), threads)
+        self._single()
+        single = self._least([self._single], seconds)
+        return Timing(self.best, max(0.0, single - self.best), threads)
 
     def _least(self, calls: Sequence[Call], seconds: float) -> float:
         stop = self._clock() + seconds
@@ -196,13 +197,18 @@ def _random(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> Arr
 def _trial(
     given: _Given, spec: Spec, row: Kernel, threads: int
 ) -> tuple[Call, Call | None]:
-    """A call of ``row`` on packed weights, and one that packs them, if there are any."""
+    """A call of ``row`` on packed weights, and one that packs them for itself, if there are any."""
     choice = Choice(row, row.sees(spec), threads)
     run: Any = choice.module.run
     if isinstance(spec, (Conv2dSpec, ConvPool2dSpec)):
-        assert given.w is not None
-        pack = partial(_run.pack, choice, given.w)
-        return partial(_run.convolve, choice, spec, given.x, pack(), given.bias, given.out), pack
+        w, bias = given.w, given.bias
+        assert w is not None
+
+        def convolve(packed: Any) -> None:
+            _run.convolve(choice, spec, given.x, packed, bias, given.out)
+
+        packed = _run.pack(choice, w)
+        return lambda: convolve(packed), lambda: convolve(_run.pack(choice, w, once=True))
     if isinstance(spec, ActivationSpec):
         return partial(run, choice.spec, given.x, given.out, threads), None
     if isinstance(spec, Pool2dSpec):
