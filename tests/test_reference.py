@@ -109,6 +109,14 @@ def test_pools_by_hand(backend: str) -> None:
 
 
 @both
+def test_sums_of_negative_zeros_are_zero(backend: str) -> None:
+    x = np.full((1, 2, 9, 40), -0.0, np.float32)
+    for size in (2, 3, 9):
+        assert not np.signbit(fc.sum_pool2d(x, size, stride=1, backend=backend)).any()
+        assert not np.signbit(fc.avg_pool2d(x, size, stride=1, backend=backend)).any()
+
+
+@both
 def test_average_divisors_by_hand(backend: str) -> None:
     """Ones show the divisor: cells inside, cells inside with padding, or whatever is asked."""
     x = np.ones((1, 1, 4, 4))

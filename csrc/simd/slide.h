@@ -112,6 +112,8 @@ INLINE int slide_line(const int op, const int taps, const int stride, const int 
             sum = vtake_plain(op, sum, tap_of(stride, 3, here, next));
         if (taps > 4)
             sum = vtake_plain(op, sum, tap_of(stride, 4, here, next));
+        if (op == OP_SUM)
+            sum += vsplat(0); /* a sum that starts from 0 is never −0 */
         const ptrdiff_t n = least(line->n - e, VL);
         if (op == OP_SUM && line->divisors)
             sum /= vload_n(line->divisors + e, n) * line->factor;
