@@ -195,6 +195,19 @@ def _winograd(m: int) -> WhyNot:
     return why_not
 
 
+LONGEST_COLUMNS = 8192
+"""Products of a sum up to which transforms down the columns keep to their stated error."""
+
+
+def _columns(spec: Conv2dSpec) -> str | None:
+    if spec.SH > 1 or spec.SW > 1 or spec.DH > 1:
+        return "tiles of rows are made without a stride, and without a dilation of rows"
+    products = spec.IC // spec.G * spec.KH * spec.KW
+    if products > LONGEST_COLUMNS:
+        return f"its sums of {products} products would be too inexact; {LONGEST_COLUMNS} are not"
+    return _few_channels(spec)
+
+
 _CONV2D = (
     Kernel("conv2d", "direct", "cython", _patch),
     Kernel("conv2d", "im2col", "cython", _float_only),
@@ -202,6 +215,7 @@ _CONV2D = (
     Kernel("conv2d", "winograd4", "cython", _winograd(4), direct_sum=False, rms_error=5e-6),
     Kernel("conv2d", "winograd6", "cython", _winograd(6), direct_sum=False, rms_error=6e-6),
     Kernel("conv2d", "planar", "cython", _few_channels),
+    Kernel("conv2d", "winograd1d", "cython", _columns, direct_sum=False, rms_error=4e-6),
     Kernel("conv2d", "separable", "cython", _separable, direct_sum=False, rms_error=1e-6),
     Kernel("conv2d", "direct", "numba", _float_only),
     Kernel("conv2d", "im2col", "numba", _float_only),
@@ -210,6 +224,10 @@ _CONV2D = (
            paddings=("zeros", "circular")),
     Kernel("conv2d", "direct", "reference", _float_only),
 )
+
+
+_OF_PICTURES = ("winograd1d", "separable")
+"""Algorithms for large filters, which nobody pools after."""
 
 
 def _pooled(row: Kernel) -> Kernel:
@@ -223,8 +241,7 @@ def _pooled(row: Kernel) -> Kernel:
 
 ROWS: tuple[Kernel, ...] = (
     *_CONV2D,
-    # A low rank is looked for in filters of pictures, which nobody pools.
-    *(_pooled(row) for row in _CONV2D if row.algorithm != "separable"),
+    *(_pooled(row) for row in _CONV2D if row.algorithm not in _OF_PICTURES),
     Kernel("conv2d_input_grad", "phases", "cython", _patch),
     Kernel("conv2d_input_grad", "phases", "numba", _float_only),
     Kernel("conv2d_input_grad", "phases", "numpy", _float_only),

@@ -8,6 +8,7 @@ extern const PoolKernels SYMBOL(pooling);
 extern const WinogradKernels SYMBOL(winograd);
 extern const PlaneKernels SYMBOL(planar), SYMBOL(depthwise);
 extern const Factoring SYMBOL(factoring);
+extern const ColumnKernels SYMBOL(columns);
 extern const HalfKernels SYMBOL(halves);
 
 const Kernels SYMBOL(kernels) = {
@@ -23,5 +24,6 @@ const Kernels SYMBOL(kernels) = {
     .planar = &SYMBOL(planar),
     .depthwise = &SYMBOL(depthwise),
     .factoring = &SYMBOL(factoring),
+    .columns = &SYMBOL(columns),
     .halves = &SYMBOL(halves),
 };

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "block.h"
+#include "columns.h"
 #include "factors.h"
 #include "planes.h"
 #include "windows.h"
@@ -76,6 +77,12 @@ typedef struct {
     Separable separable;
 } Factoring;
 
+/* Winograd's convolution down columns, see columns.h and winograd1d.h. */
+typedef struct {
+    ColumnsIn input;
+    ColumnsOut output;
+} ColumnKernels;
+
 /* float16 or, if `brain`, bfloat16 from and to float, see halves.c. */
 typedef struct {
     void (*widen)(int brain, const uint16_t *x, float *out, ptrdiff_t n);
@@ -94,6 +101,7 @@ typedef struct {
     const WinogradKernels *winograd;
     const PlaneKernels *planar, *depthwise;
     const Factoring *factoring;
+    const ColumnKernels *columns;
     const HalfKernels *halves;
 } Kernels;
 

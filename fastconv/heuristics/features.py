@@ -195,6 +195,22 @@ def planar(spec: Conv2dSpec, lanes: int) -> Features:
     return found
 
 
+def winograd1d(spec: Conv2dSpec, lanes: int) -> Features:
+    """Tiles of four rows at seven points, each a convolution of planes by a quarter of the kernel's
+    rows."""
+    icg = spec.IC // spec.G
+    points = 7 * spec.N * -(-spec.OH // 4) * up(spec.OW, lanes) / lanes
+    found = traffic(spec)
+    found["vectors"] = points * spec.OC * icg * -(-spec.KH // 4) * spec.KW
+    found["transformed"] = points * (spec.IC + spec.OC)
+    found["strided"] = (
+        spec.N * (spec.IC + spec.OC) * spec.OH * spec.OW
+        if spec.layout == "NHWC" and spec.IC > 1 else 0.0
+    )
+    found["pack_calls"], found["pack_points"] = 1, spec.OC * icg * spec.KH * spec.KW
+    return found
+
+
 def fft(spec: Conv2dSpec, lanes: int) -> Features:
     """Tiles of a size that suits each axis: their transforms, and complex products at each of
     their points."""
@@ -277,6 +293,7 @@ _OF: dict[str, Callable[[Any, int], Features]] = {
     "conv2d.winograd4": winograd(4),
     "conv2d.winograd6": winograd(6),
     "conv2d.planar": planar,
+    "conv2d.winograd1d": winograd1d,
     "conv2d.fft": fft,
     "conv2d.separable": separable,
     "conv2d_input_grad.phases": phases,

@@ -99,6 +99,25 @@ cdef extern from "simd/factors.h":
                                const void* bias, void* out, Py_ssize_t oh, Py_ssize_t rows,
                                Py_ssize_t ow, Py_ssize_t cols, void* scratch) noexcept nogil
 
+cdef extern from "simd/columns.h":
+    enum:
+        COLUMN_TILE
+        COLUMN_TAPS
+        COLUMN_POINTS
+        COLUMN_LINES
+    ctypedef struct Columns:
+        Geometry geometry
+        Py_ssize_t groups, tiles, cols
+        Py_ssize_t values_row, values_plane, products_row, products_plane
+        int activation
+        double slope
+    ctypedef void (*ColumnsIn)(const Columns* c, const void* x, Py_ssize_t tile, Py_ssize_t tiles,
+                               Py_ssize_t col, Py_ssize_t cols, void* values,
+                               void* lines) noexcept nogil
+    ctypedef void (*ColumnsOut)(const Columns* c, const void* products, const void* bias,
+                                Py_ssize_t tile, Py_ssize_t tiles, Py_ssize_t col,
+                                Py_ssize_t cols, void* out, void* line) noexcept nogil
+
 cdef extern from "simd/table.h":
     ctypedef struct Convolution:
         Gather gather_planes, gather_pixels, gather_columns
@@ -131,6 +150,9 @@ cdef extern from "simd/table.h":
         PlanesRun run
     ctypedef struct Factoring:
         Separable separable
+    ctypedef struct ColumnKernels:
+        ColumnsIn input
+        ColumnsOut output
     ctypedef struct HalfKernels:
         void (*widen)(int brain, const uint16_t* x, float* out, Py_ssize_t n) noexcept nogil
         void (*narrow)(int brain, const float* x, uint16_t* out, Py_ssize_t n) noexcept nogil
@@ -147,6 +169,7 @@ cdef extern from "simd/table.h":
         const PlaneKernels* planar
         const PlaneKernels* depthwise
         const Factoring* factoring
+        const ColumnKernels* columns
         const HalfKernels* halves
 
 # The kernels for "float32" or "float64"; a ValueError if FASTCONV_ISA asks for what cannot be.
