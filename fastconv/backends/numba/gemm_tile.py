@@ -9,7 +9,8 @@ panel is contiguous. One of the two sides is a vector and the other is broadcast
   its weight broadcast. For groups with fewer output channels than half a vector.
 
 Every sum is one chain of fused multiply-adds over k in ascending order, so neither the tile's
-size nor a cut of k into chunks changes a bit of it.
+size nor a cut of k into chunks changes a bit of it. Or, *apart*, a chunk is summed by itself and
+then added to what was there: rounding errors grow less with the number of terms.
 """
 
 from __future__ import annotations
@@ -47,23 +48,30 @@ vectors reach the peak, 12×2 spills."""
 SPARE_POINTS = max(shape.rest for shape in _SHAPES.values()) - 1
 """Points beyond the last one that a tile may touch."""
 
+_EXACT = (
+    {4: (6, 3, 2, 1), 3: (8, 4, 2, 1), 2: (10, 4, 2, 1), 1: (10, 4, 2, 1)}
+    if simd.REGISTERS == 32
+    else {2: (6, 3, 2, 1), 1: (8, 4, 2, 1)}
+)
+"""Points of the tiles that leave no remainder: where there are few points to a panel."""
+
 _BYTE = ir.IntType(8)
 
 
 @intrinsic(prefer_literal=True)
 def _tile(
-    typingctx, points, units, turn, channels_in_lanes, base, offsets, steps, panel, depth, sums,
-    fresh, like,
+    typingctx, points, units, turn, channels_in_lanes, apart, base, offsets, steps, panel, depth,
+    sums, fresh, like,
 ):
-    """One tile; the first four arguments are constants of the compiled code."""
-    constants = (points, units, turn, channels_in_lanes)
+    """One tile; the first five arguments are constants of the compiled code."""
+    constants = (points, units, turn, channels_in_lanes, apart)
     if not all(isinstance(constant, types.IntegerLiteral) for constant in constants):
         return None
     word = types.intp
 
     def codegen(context, builder, signature, args):
         emitter = _Emitter(builder, like, *(constant.literal_value for constant in constants))
-        emitter.emit(*args[4:-1])
+        emitter.emit(*args[5:-1])
         return context.get_dummy_value()
 
     return types.void(*constants, word, word, word, word, word, word, word, like), codegen
@@ -74,7 +82,7 @@ class _Emitter:
 
     def __init__(
         self, builder: ir.IRBuilder, dtype: types.Float, points: int, units: int, turn: int,
-        channels_in_lanes: int,
+        channels_in_lanes: int, apart: int,
     ) -> None:
         self.builder = builder
         self.number = simd.llvm_float(dtype)
@@ -82,6 +90,7 @@ class _Emitter:
         self.size = dtype.bitwidth // 8
         self.points, self.units, self.turn = points, units, turn
         self.channels_in_lanes = bool(channels_in_lanes)
+        self.apart = bool(apart)
 
     def emit(
         self, base: ir.Value, offsets: ir.Value, steps: ir.Value, panel: ir.Value,
@@ -97,10 +106,14 @@ class _Emitter:
             )
             for p in range(self.points)
         ]
-        values = self._start(sums, fresh)
+        zero = ir.Constant(self.vector, 0.0)
+        count = self.points * self.units
+        values = [zero] * count if self.apart else self._or_old([zero] * count, sums, fresh)
         values, done = self._turns(values, depth)
         if self.turn == 2:
             values = self._last(values, done, depth)
+        if self.apart:
+            values = self._or_old(values, sums, fresh)
         for i, value in enumerate(values):
             b.store(value, self._sum(sums, i), align=self.size)
 
@@ -109,16 +122,23 @@ class _Emitter:
         at = self.builder.add(sums, simd.INT(i * lanes * self.size))
         return self.builder.inttoptr(at, self.vector.as_pointer())
 
-    def _start(self, sums: ir.Value, fresh: ir.Value) -> list[ir.Value]:
-        """Zeros if ``fresh``, else the sums so far."""
+    def _or_old(
+        self, fresh_values: list[ir.Value], sums: ir.Value, fresh: ir.Value
+    ) -> list[ir.Value]:
+        """Values if ``fresh``, else the sums so far, to which they are added if apart."""
         b = self.builder
-        count = self.points * self.units
         before = b.block
         with b.if_then(b.icmp_signed("==", fresh, simd.INT(0))):
-            old = [b.load(self._sum(sums, i), align=self.size) for i in range(count)]
+            old = [
+                b.load(self._sum(sums, i), align=self.size) for i in range(len(fresh_values))
+            ]
+            if self.apart:
+                old = [b.fadd(a, c) for a, c in zip(old, fresh_values, strict=True)]
             loaded = b.block
-        zero = ir.Constant(self.vector, 0.0)
-        return [self._either(zero, before, value, loaded) for value in old]
+        return [
+            self._either(value, before, total, loaded)
+            for value, total in zip(fresh_values, old, strict=True)
+        ]
 
     def _turns(self, values: list[ir.Value], depth: ir.Value) -> tuple[list[ir.Value], ir.Value]:
         """As many whole turns of the loop as ``depth`` has."""
@@ -194,12 +214,14 @@ class _Emitter:
 
 
 @cache
-def sweep(units: int, channels_in_lanes: bool, dtype: np.dtype[Any]) -> Any:
+def sweep(units: int, channels_in_lanes: bool, dtype: np.dtype[Any], apart: bool = False) -> Any:
     """The native function that multiplies many points with a panel of ``units`` units.
 
-    Its arguments are those of :data:`multiply`. Compiled on first use, one for each shape.
+    Its arguments are those of :data:`multiply`. Compiled on first use, one for each shape. If
+    ``apart`` it computes no spare points.
     """
     many, few, turn = _SHAPES[units]
+    height, second, third, last = _EXACT[units]
     lanes_of_channels = int(channels_in_lanes)
     zero = dtype.type(0)
 
@@ -208,20 +230,48 @@ def sweep(units: int, channels_in_lanes: bool, dtype: np.dtype[Any]) -> Any:
         p = 0
         while p + many <= count:
             _tile(
-                many, units, turn, lanes_of_channels, base, offsets + p * 8, steps, panel, depth,
-                sums + p * point, fresh, zero,
+                many, units, turn, lanes_of_channels, 0, base, offsets + p * 8, steps, panel,
+                depth, sums + p * point, fresh, zero,
             )
             p += many
         while p < count:
             _tile(
-                few, units, turn, lanes_of_channels, base, offsets + p * 8, steps, panel, depth,
-                sums + p * point, fresh, zero,
+                few, units, turn, lanes_of_channels, 0, base, offsets + p * 8, steps, panel,
+                depth, sums + p * point, fresh, zero,
             )
             p += few
 
+    def exact_sweep(base, offsets, count, steps, panel, depth, sums, fresh):
+        point = units * simd.lanes(zero) * simd.itemsize(zero)
+        p = 0
+        while p + height <= count:
+            _tile(
+                height, units, turn, lanes_of_channels, 1, base, offsets + p * 8, steps, panel,
+                depth, sums + p * point, fresh, zero,
+            )
+            p += height
+        while p + second <= count:
+            _tile(
+                second, units, turn, lanes_of_channels, 1, base, offsets + p * 8, steps, panel,
+                depth, sums + p * point, fresh, zero,
+            )
+            p += second
+        while p + third <= count:
+            _tile(
+                third, units, turn, lanes_of_channels, 1, base, offsets + p * 8, steps, panel,
+                depth, sums + p * point, fresh, zero,
+            )
+            p += third
+        while p < count:
+            _tile(
+                last, units, turn, lanes_of_channels, 1, base, offsets + p * 8, steps, panel,
+                depth, sums + p * point, fresh, zero,
+            )
+            p += last
+
     lanes = "channels" if channels_in_lanes else "pixels"
-    name = f"sweep_{units}_{lanes}_{dtype.name}"
-    return native(sweep, name, *[types.intp] * 8)
+    name = f"{'exact_' if apart else ''}sweep_{units}_{lanes}_{dtype.name}"
+    return native(exact_sweep if apart else sweep, name, *[types.intp] * 8)
 
 
 @intrinsic
@@ -229,8 +279,8 @@ def multiply(typingctx, sweep, base, offsets, count, steps, panel, depth, sums, 
     """Add the products of ``count`` points with a panel to ``sums``, or start them afresh.
 
     ``sweep`` is the address of a :func:`sweep`. ``sums`` has a vector for each unit of each
-    point. Up to ``SPARE_POINTS`` more points are computed: ``offsets`` must lead somewhere
-    readable for them, and ``sums`` have room.
+    point. Up to ``SPARE_POINTS`` more points are computed unless the sums are apart: ``offsets``
+    must lead somewhere readable for them, and ``sums`` have room.
     """
     def codegen(context, builder, signature, args):
         emit_call(builder, args[0], args[1:])
