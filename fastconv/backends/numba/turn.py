@@ -27,21 +27,6 @@ def _numbers(positions: list[int]) -> ir.Constant:
     return ir.Constant(ir.VectorType(ir.IntType(32), len(positions)), positions)
 
 
-def _turn_lanes(builder: ir.IRBuilder, v: list[ir.Value]) -> list[ir.Value]:
-    """Transposes each lane of as many vectors as a lane has numbers: its own inverse."""
-    lane, width = len(v), int(v[0].type.count)
-    places = [(i // lane * lane, i % lane) for i in range(width)]
-    low = _numbers([base + k // 2 + k % 2 * width for base, k in places])
-    high = _numbers([base + lane // 2 + k // 2 + k % 2 * width for base, k in places])
-    half = lane // 2
-    for _ in range(half):
-        v = [
-            builder.shuffle_vector(v[i // 2], v[half + i // 2], (low, high)[i % 2])
-            for i in range(lane)
-        ]
-    return v
-
-
 @intrinsic
 def lane(typingctx: Any, like: Any) -> Any:
     """How many numbers like ``like`` are in 16 bytes."""
@@ -80,7 +65,7 @@ def _lanes_in(typingctx: Any, source: Any, plane: Any, target: Any, like: Any) -
                     for i in range(0, len(parts), 2)
                 ]
             rows.append(parts[0])
-        for k, row in enumerate(_turn_lanes(builder, rows)):
+        for k, row in enumerate(simd.emit_turned_lanes(builder, rows)):
             at = builder.add(target, simd.INT(k * width * size))
             builder.store(row, simd.emit_pointer(builder, at, vector), align=size)
         return context.get_dummy_value()
@@ -104,7 +89,7 @@ def _lanes_out(typingctx: Any, source: Any, target: Any, plane: Any, like: Any) 
         for k in range(n):
             at = builder.add(source, simd.INT(k * width * size))
             pixels.append(builder.load(simd.emit_pointer(builder, at, vector), align=size))
-        for k, row in enumerate(_turn_lanes(builder, pixels)):
+        for k, row in enumerate(simd.emit_turned_lanes(builder, pixels)):
             for first in range(0, width, n):
                 part = builder.shuffle_vector(row, row, _numbers(list(range(first, first + n))))
                 at = builder.add(target, builder.mul(plane, simd.INT(k + first)))
