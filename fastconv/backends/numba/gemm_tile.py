@@ -9,8 +9,12 @@ panel is contiguous. One of the two sides is a vector and the other is broadcast
   its weight broadcast. For groups with fewer output channels than half a vector.
 
 Every sum is one chain of fused multiply-adds over k in ascending order, so neither the tile's
-size nor a cut of k into chunks changes a bit of it. Or, *apart*, a chunk is summed by itself and
-then added to what was there: rounding errors grow less with the number of terms.
+size nor a cut of k into chunks changes a bit of it.
+
+Winograd's products are many small ones, of points that lie one vector apart: :func:`dense_sweep`
+needs no offsets, and its tiles leave no remainder. There a chunk of k is summed by itself and then
+added to the others: rounding errors grow with the length of a chunk and with the number of chunks
+instead of with their product.
 """
 
 from __future__ import annotations
@@ -23,12 +27,13 @@ from llvmlite import ir
 from numba.core import types
 
 from . import simd
+from .buffers import LINE
 from .jit import emit_call, intrinsic, native
 
 MOST_UNITS = 4 if simd.REGISTERS == 32 else 2
 
 
-class _Shape(NamedTuple):
+class Shape(NamedTuple):
     """The points of a tile, and the k that a turn of its loop takes."""
 
     points: int
@@ -38,40 +43,34 @@ class _Shape(NamedTuple):
     """Two save counting and waiting, but make LLVM load so far ahead that 10×2 spills."""
 
 
-_SHAPES = (
-    {4: _Shape(6, 2, 2), 3: _Shape(8, 2, 2), 2: _Shape(10, 4, 1), 1: _Shape(10, 4, 2)}
+SHAPES = (
+    {4: Shape(6, 2, 2), 3: Shape(8, 2, 2), 2: Shape(10, 4, 1), 1: Shape(10, 4, 2)}
     if simd.REGISTERS == 32
-    else {2: _Shape(6, 2, 1), 1: _Shape(8, 4, 1)}
+    else {2: Shape(6, 2, 1), 1: Shape(8, 4, 1)}
 )
 """By units. The sums, a row of the panel and a point fill the registers: 6×4, 8×3 and 10×2
 vectors reach the peak, 12×2 spills."""
-SPARE_POINTS = max(shape.rest for shape in _SHAPES.values()) - 1
+SPARE_POINTS = max(shape.rest for shape in SHAPES.values()) - 1
 """Points beyond the last one that a tile may touch."""
-
-_EXACT = (
-    {4: (6, 3, 2, 1), 3: (8, 4, 2, 1), 2: (10, 4, 2, 1), 1: (10, 4, 2, 1)}
-    if simd.REGISTERS == 32
-    else {2: (6, 3, 2, 1), 1: (8, 4, 2, 1)}
-)
-"""Points of the tiles that leave no remainder: where there are few points to a panel."""
 
 _BYTE = ir.IntType(8)
 
 
 @intrinsic(prefer_literal=True)
 def _tile(
-    typingctx, points, units, turn, channels_in_lanes, apart, base, offsets, steps, panel, depth,
-    sums, fresh, like,
+    typingctx, points, units, turn, channels_in_lanes, base, offsets, steps, panel, depth, sums,
+    fresh, like,
 ):
-    """One tile; the first five arguments are constants of the compiled code."""
-    constants = (points, units, turn, channels_in_lanes, apart)
+    """One tile; the first four arguments are constants of the compiled code."""
+    constants = (points, units, turn, channels_in_lanes)
     if not all(isinstance(constant, types.IntegerLiteral) for constant in constants):
         return None
     word = types.intp
 
     def codegen(context, builder, signature, args):
         emitter = _Emitter(builder, like, *(constant.literal_value for constant in constants))
-        emitter.emit(*args[5:-1])
+        base, offsets, *rest = args[4:-1]
+        emitter.emit(emitter.starts_at(base, offsets), *rest)
         return context.get_dummy_value()
 
     return types.void(*constants, word, word, word, word, word, word, word, like), codegen
@@ -82,7 +81,7 @@ class _Emitter:
 
     def __init__(
         self, builder: ir.IRBuilder, dtype: types.Float, points: int, units: int, turn: int,
-        channels_in_lanes: int, apart: int,
+        channels_in_lanes: int,
     ) -> None:
         self.builder = builder
         self.number = simd.llvm_float(dtype)
@@ -90,30 +89,42 @@ class _Emitter:
         self.size = dtype.bitwidth // 8
         self.points, self.units, self.turn = points, units, turn
         self.channels_in_lanes = bool(channels_in_lanes)
-        self.apart = bool(apart)
 
-    def emit(
-        self, base: ir.Value, offsets: ir.Value, steps: ir.Value, panel: ir.Value,
-        depth: ir.Value, sums: ir.Value, fresh: ir.Value,
-    ) -> None:
+    def starts_at(self, base: ir.Value, offsets: ir.Value) -> list[ir.Value]:
+        """Where the points begin, from a table."""
         b = self.builder
-        self.steps = b.inttoptr(steps, simd.INT.as_pointer())
-        self.panel = b.inttoptr(panel, self.number.as_pointer())
         table = b.inttoptr(offsets, simd.INT.as_pointer())
-        self.starts = [
+        return [
             b.inttoptr(
                 b.add(base, b.load(b.gep(table, [simd.INT(p)]), align=8)), _BYTE.as_pointer()
             )
             for p in range(self.points)
         ]
-        zero = ir.Constant(self.vector, 0.0)
-        count = self.points * self.units
-        values = [zero] * count if self.apart else self._or_old([zero] * count, sums, fresh)
+
+    def dense_starts(self, base: ir.Value) -> list[ir.Value]:
+        """Where the points begin, a vector apart: distances that instructions can hold."""
+        vector = int(self.vector.count) * self.size
+        first = self.builder.inttoptr(base, _BYTE.as_pointer())
+        return [self.builder.gep(first, [simd.INT(p * vector)]) for p in range(self.points)]
+
+    def emit(
+        self, starts: list[ir.Value], steps: ir.Value, panel: ir.Value, depth: ir.Value,
+        sums: ir.Value, fresh: ir.Value, ahead: ir.Value | None = None,
+    ) -> None:
+        """``ahead`` makes a chunk's sums a chain of their own; with each k a cache line from
+        there on is asked for."""
+        b = self.builder
+        self.starts, self.ahead = starts, ahead
+        self.steps = b.inttoptr(steps, simd.INT.as_pointer())
+        self.panel = b.inttoptr(panel, self.number.as_pointer())
+        values = [ir.Constant(self.vector, 0.0)] * (self.points * self.units)
+        if ahead is None:
+            values = self._with_old(values, sums, fresh)
         values, done = self._turns(values, depth)
         if self.turn == 2:
             values = self._last(values, done, depth)
-        if self.apart:
-            values = self._or_old(values, sums, fresh)
+        if ahead is not None:
+            values = self._with_old(values, sums, fresh)
         for i, value in enumerate(values):
             b.store(value, self._sum(sums, i), align=self.size)
 
@@ -122,22 +133,21 @@ class _Emitter:
         at = self.builder.add(sums, simd.INT(i * lanes * self.size))
         return self.builder.inttoptr(at, self.vector.as_pointer())
 
-    def _or_old(
-        self, fresh_values: list[ir.Value], sums: ir.Value, fresh: ir.Value
+    def _with_old(
+        self, values: list[ir.Value], sums: ir.Value, fresh: ir.Value
     ) -> list[ir.Value]:
-        """Values if ``fresh``, else the sums so far, to which they are added if apart."""
+        """Just ``values`` if ``fresh``; else the sums so far, and ``values`` are zeros or are
+        added to them."""
         b = self.builder
         before = b.block
         with b.if_then(b.icmp_signed("==", fresh, simd.INT(0))):
-            old = [
-                b.load(self._sum(sums, i), align=self.size) for i in range(len(fresh_values))
-            ]
-            if self.apart:
-                old = [b.fadd(a, c) for a, c in zip(old, fresh_values, strict=True)]
+            old = [b.load(self._sum(sums, i), align=self.size) for i in range(len(values))]
+            if self.ahead is not None:
+                old = [b.fadd(total, value) for total, value in zip(old, values, strict=True)]
             loaded = b.block
         return [
             self._either(value, before, total, loaded)
-            for value, total in zip(fresh_values, old, strict=True)
+            for value, total in zip(values, old, strict=True)
         ]
 
     def _turns(self, values: list[ir.Value], depth: ir.Value) -> tuple[list[ir.Value], ir.Value]:
@@ -193,6 +203,8 @@ class _Emitter:
         """One k: a row of the panel in registers, then point after point."""
         b = self.builder
         step = b.load(b.gep(self.steps, [k]), align=8)
+        if self.ahead is not None:
+            simd.emit_prefetch(b, b.add(self.ahead, b.mul(k, simd.INT(LINE))))
         row = b.mul(k, simd.INT(self.units * (self.vector.count if self.channels_in_lanes else 1)))
         weights = []
         for u in range(self.units):
@@ -213,15 +225,66 @@ class _Emitter:
         return value if as_vector else simd.emit_splat(b, value, self.vector.count)
 
 
+@intrinsic(prefer_literal=True)
+def _dense_tile(
+    typingctx, most, units, turn, points, base, steps, panel, depth, sums, fresh, ahead, like,
+):
+    """One tile of up to ``most`` points that lie a vector apart; the first three arguments are
+    constants of the compiled code."""
+    constants = (most, units, turn)
+    if not all(isinstance(constant, types.IntegerLiteral) for constant in constants):
+        return None
+
+    def codegen(context, builder, signature, args):
+        points, base, *rest = args[3:-1]
+        after = builder.append_basic_block("multiplied")
+        choice = builder.switch(points, after)
+        for height in range(1, most.literal_value + 1):
+            block = builder.append_basic_block(f"of_{height}")
+            choice.add_case(simd.INT(height), block)
+            builder.position_at_end(block)
+            emitter = _Emitter(
+                builder, like, height, units.literal_value, turn.literal_value, True
+            )
+            emitter.emit(emitter.dense_starts(base), *rest)
+            builder.branch(after)
+        builder.position_at_end(after)
+        return context.get_dummy_value()
+
+    return types.void(*constants, *[types.intp] * 8, like), codegen
+
+
 @cache
-def sweep(units: int, channels_in_lanes: bool, dtype: np.dtype[Any], apart: bool = False) -> Any:
+def dense_sweep(units: int, dtype: np.dtype[Any]) -> Any:
+    """The native function that multiplies points a vector apart with a panel of ``units`` units.
+
+    Its arguments are (first point, points, steps, panel, depth, sums, fresh, ahead): those of
+    :data:`multiply` without offsets, and memory of which a cache line is asked for with each k.
+    """
+    most, _, turn = SHAPES[units]
+    zero = dtype.type(0)
+
+    def dense_sweep(base, count, steps, panel, depth, sums, fresh, ahead):
+        vector = simd.lanes(zero) * simd.itemsize(zero)
+        pieces = (count + most - 1) // most
+        for piece in range(pieces):
+            p = count * piece // pieces
+            points = count * (piece + 1) // pieces - p
+            _dense_tile(
+                most, units, turn, points, base + p * vector, steps, panel, depth,
+                sums + p * units * vector, fresh, ahead + piece * depth * LINE, zero,
+            )
+
+    return native(dense_sweep, f"dense_sweep_{units}_{dtype.name}", *[types.intp] * 8)
+
+
+@cache
+def sweep(units: int, channels_in_lanes: bool, dtype: np.dtype[Any]) -> Any:
     """The native function that multiplies many points with a panel of ``units`` units.
 
-    Its arguments are those of :data:`multiply`. Compiled on first use, one for each shape. If
-    ``apart`` it computes no spare points.
+    Its arguments are those of :data:`multiply`. Compiled on first use, one for each shape.
     """
-    many, few, turn = _SHAPES[units]
-    height, second, third, last = _EXACT[units]
+    many, few, turn = SHAPES[units]
     lanes_of_channels = int(channels_in_lanes)
     zero = dtype.type(0)
 
@@ -230,48 +293,20 @@ def sweep(units: int, channels_in_lanes: bool, dtype: np.dtype[Any], apart: bool
         p = 0
         while p + many <= count:
             _tile(
-                many, units, turn, lanes_of_channels, 0, base, offsets + p * 8, steps, panel,
-                depth, sums + p * point, fresh, zero,
+                many, units, turn, lanes_of_channels, base, offsets + p * 8, steps, panel, depth,
+                sums + p * point, fresh, zero,
             )
             p += many
         while p < count:
             _tile(
-                few, units, turn, lanes_of_channels, 0, base, offsets + p * 8, steps, panel,
-                depth, sums + p * point, fresh, zero,
+                few, units, turn, lanes_of_channels, base, offsets + p * 8, steps, panel, depth,
+                sums + p * point, fresh, zero,
             )
             p += few
 
-    def exact_sweep(base, offsets, count, steps, panel, depth, sums, fresh):
-        point = units * simd.lanes(zero) * simd.itemsize(zero)
-        p = 0
-        while p + height <= count:
-            _tile(
-                height, units, turn, lanes_of_channels, 1, base, offsets + p * 8, steps, panel,
-                depth, sums + p * point, fresh, zero,
-            )
-            p += height
-        while p + second <= count:
-            _tile(
-                second, units, turn, lanes_of_channels, 1, base, offsets + p * 8, steps, panel,
-                depth, sums + p * point, fresh, zero,
-            )
-            p += second
-        while p + third <= count:
-            _tile(
-                third, units, turn, lanes_of_channels, 1, base, offsets + p * 8, steps, panel,
-                depth, sums + p * point, fresh, zero,
-            )
-            p += third
-        while p < count:
-            _tile(
-                last, units, turn, lanes_of_channels, 1, base, offsets + p * 8, steps, panel,
-                depth, sums + p * point, fresh, zero,
-            )
-            p += last
-
     lanes = "channels" if channels_in_lanes else "pixels"
-    name = f"{'exact_' if apart else ''}sweep_{units}_{lanes}_{dtype.name}"
-    return native(exact_sweep if apart else sweep, name, *[types.intp] * 8)
+    name = f"sweep_{units}_{lanes}_{dtype.name}"
+    return native(sweep, name, *[types.intp] * 8)
 
 
 @intrinsic
@@ -279,8 +314,8 @@ def multiply(typingctx, sweep, base, offsets, count, steps, panel, depth, sums, 
     """Add the products of ``count`` points with a panel to ``sums``, or start them afresh.
 
     ``sweep`` is the address of a :func:`sweep`. ``sums`` has a vector for each unit of each
-    point. Up to ``SPARE_POINTS`` more points are computed unless the sums are apart: ``offsets``
-    must lead somewhere readable for them, and ``sums`` have room.
+    point. Up to ``SPARE_POINTS`` more points are computed: ``offsets`` must lead somewhere
+    readable for them, and ``sums`` have room.
     """
     def codegen(context, builder, signature, args):
         emit_call(builder, args[0], args[1:])

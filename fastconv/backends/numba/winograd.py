@@ -11,18 +11,18 @@ the same order whatever the blocks are, and in the order of ``csrc/winograd.pyx`
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from ...spec import Conv2dSpec
-from . import simd
 from .buffers import LINE, Buffer, address, buffer
-from .gemm_tile import sweep
-from .jit import Kernel, carray, compiled, take
+from .gemm_tile import dense_sweep
+from .jit import Kernel, call, carray, part, take
 from .winograd_blocks import block_at
 from .winograd_input import values_in
-from .winograd_output import pixels_out
+from .winograd_output import Codes, fill_steps, pixels_out
 from .winograd_plan import Shape, make_cut
 from .winograd_transforms import lines_in, lines_out, taps_in, tiles_out
 
@@ -30,24 +30,6 @@ Array = npt.NDArray[Any]
 
 _WHOLE, _SLABS, _PANELS = 0, 1, 2
 """What a task is: a block; a slab of a block's input; a panel of its output."""
-
-
-class Codes(NamedTuple):
-    """Addresses of native functions."""
-
-    lines_in: int
-    tiles_out: int
-    lines_out: int
-    taps_in: int
-    widest_sweep: int
-    narrow_sweep: int
-
-
-class Tables(NamedTuple):
-    """Addresses of the tables that the register tile reads."""
-
-    steps: int
-    offsets: int
 
 
 def run(
@@ -59,10 +41,10 @@ def run(
     scratch = buffer(cut.scratch)
     memory = (
         address(x), packed.address, address(bias), address(out), scratch.address,
-        *_codes(cut.shape),
+        *_codes(cut.shape, cut.plan.dtype),
     )
     for stage in (_SLABS, _PANELS) if cut.shared else (_WHOLE,):
-        _convolve(threads, cut.workers, (stage, *memory), cut.plan)
+        _convolve(threads, cut.workers, (*memory, stage), cut.plan)
 
 
 def workspace_bytes(m: int, spec: Conv2dSpec, threads: int) -> int:
@@ -71,54 +53,60 @@ def workspace_bytes(m: int, spec: Conv2dSpec, threads: int) -> int:
 
 
 @cache
-def _codes(shape: Shape) -> Codes:
+def _codes(shape: Shape, record: np.dtype[Any]) -> tuple[int, ...]:
+    """Addresses of the native functions that a kernel finds in its memory."""
     dtype = shape.taps.dtype
     narrow = shape.taps.widest - (shape.taps.units % shape.taps.panels > 0)
-    return Codes(
-        lines_in(shape.alpha, shape.m, dtype).address,
-        tiles_out(shape.alpha, shape.m, dtype).address,
-        lines_out(shape.alpha, shape.m, dtype).address,
-        taps_in(shape.alpha, shape.r, dtype).address,
-        *(sweep(width, True, dtype, apart=True).address for width in (shape.taps.widest, narrow)),
+    codes = (
+        part(_values_of_block, "winograd_values", 5, record),
+        part(_pixels_of_block, "winograd_pixels", 5, record),
+        lines_in(shape.alpha, shape.m, dtype), tiles_out(shape.alpha, shape.m, dtype),
+        lines_out(shape.alpha, shape.m, dtype), taps_in(shape.alpha, shape.r, dtype),
+        dense_sweep(shape.taps.widest, dtype), dense_sweep(narrow, dtype),
     )
+    return tuple(code.address for code in codes)
 
 
 @Kernel
 def _convolve(worker, tasks, memory, plan):
     """Task after task of one stage."""
-    stage, x, packed, bias, out, scratch = (
-        memory[0], memory[1], memory[2], memory[3], memory[4], memory[5],
-    )
-    codes = Codes(memory[6], memory[7], memory[8], memory[9], memory[10], memory[11])
+    values_of_block, pixels_of_block, stage = memory[5], memory[6], memory[13]
     q = carray(plan, 1)[0]
-    all_values = scratch + q.values_start
-    steps = scratch + worker * q.share
-    tables = Tables(steps, steps + q.steps_bytes)
-    area = tables.offsets + q.offsets_bytes
-    _fill_tables(tables, q)
+    scratch = memory[4] + worker * q.share
+    all_values = memory[4] + q.values_start
+    fill_steps(scratch, q)
     blocks = q.G * q.blocks
     parts = q.slabs if stage == _SLABS else q.panels if stage == _PANELS else 1
     task = take(tasks)
     while task < blocks * parts:
         # Large blocks, which are the last of a picture, come first.
         block = blocks - 1 - task if stage == _WHOLE else task // parts
-        first, last = task % parts, task % parts + 1
-        b = block_at(block, q)
         values = all_values + (block if q.shared else worker) * q.values_bytes
+        first = task % parts
         if stage != _PANELS:
-            for slab in range(first, last if stage == _SLABS else q.slabs):
-                values_in(codes.lines_in, b, slab, x, values, area, q)
+            last = first + 1 if stage == _SLABS else q.slabs
+            call(values_of_block, (memory, plan, block, first, last, values, scratch))
         if stage != _SLABS:
-            for panel in range(first, last if stage == _PANELS else q.panels):
-                pixels_out(codes, b, panel, values, packed, bias, out, tables, area, q)
+            last = first + 1 if stage == _PANELS else q.panels
+            call(pixels_of_block, (memory, plan, block, first, last, values, scratch))
         task = take(tasks)
 
 
-@compiled
-def _fill_tables(tables, q):
-    """The way to each channel of a chunk, and to each tile."""
-    lanes, size = simd.lanes(q.zero), simd.itemsize(q.zero)
-    for c in range(q.chunk):
-        simd.store(tables.steps + 8 * c, c // lanes * q.slab_pitch + c % lanes * size)
-    for tile in range(q.tiles):
-        simd.store(tables.offsets + 8 * tile, tile * lanes * size)
+def _values_of_block(memory, plan, block, first, last, values, scratch):
+    """Some slabs of a block's input."""
+    q = carray(plan, 1)[0]
+    b = block_at(block, q)
+    for slab in range(first, last):
+        values_in(memory[7], b, slab, memory[0], values, scratch + q.steps_bytes, q)
+
+
+def _pixels_of_block(memory, plan, block, first, last, values, scratch):
+    """Some panels of a block's output."""
+    q = carray(plan, 1)[0]
+    b = block_at(block, q)
+    codes = Codes(memory[8], memory[9], memory[10], memory[11], memory[12])
+    for panel in range(first, last):
+        pixels_out(
+            codes, b, panel, values, memory[1], memory[2], memory[3], scratch,
+            scratch + q.steps_bytes, q,
+        )

@@ -5,23 +5,42 @@ Products are [point][tile][panel's vectors of output channels].
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from . import simd
 from .activations import activate
-from .gemm_tile import multiply
+from .buffers import LINE
 from .jit import call, compiled
 from .moves import copy
 from .panels import panel_bounds
 from .turn import lane, turn_out
 from .winograd_blocks import picture_at, served_by, tile_at
-from .winograd_weights import chunk_pitch, chunk_start, transform_chunk
+from .winograd_weights import chunk_pitch, chunk_start, taps_start, transform_chunk
+
+
+class Codes(NamedTuple):
+    """Addresses of native functions: transforms, and products with panels of either width."""
+
+    tiles_out: int
+    lines_out: int
+    taps_in: int
+    widest_sweep: int
+    narrow_sweep: int
 
 
 @compiled
-def pixels_out(codes, b, panel, values, packed, bias, out, tables, scratch, q):
+def fill_steps(steps, q):
+    """The way to each channel of a chunk."""
+    lanes, size = simd.lanes(q.zero), simd.itemsize(q.zero)
+    for c in range(q.chunk):
+        simd.store(steps + 8 * c, c // lanes * q.slab_pitch + c % lanes * size)
+
+
+@compiled
+def pixels_out(codes, b, panel, values, packed, bias, out, steps, scratch, q):
     """One panel of output channels of a block.
 
-    ``codes`` are the addresses of the native functions, ``tables`` those of the steps to a
-    chunk's channels and of the offsets of tiles.
+    ``steps`` is what :func:`fill_steps` has filled.
     """
     products = scratch
     pixels = products + q.products_bytes
@@ -31,10 +50,13 @@ def pixels_out(codes, b, panel, values, packed, bias, out, tables, scratch, q):
     for i in range(q.chunks):
         if q.transformed:
             u = chunk_start(packed, b.group, panel, i, units, q)
+            ahead = stop = u
         else:
             u = weights
             transform_chunk(codes.taps_in, packed, b.group, first, units, i, u, q)
-        _multiply_chunk(codes, b, i, units, values, u, tables, products, q)
+            ahead = taps_start(packed, b.group, first, units, i + 1, q)
+            stop = taps_start(packed, b.group, first, units, i + 2, q)
+        _multiply_chunk(codes, b, i, units, values, u, ahead, stop, steps, products, q)
     _pixels_of_products(codes, b, first, units, products, bias, out, pixels, ends, q)
 
 
@@ -53,9 +75,11 @@ def _vanishes(phase, point, q):
 
 
 @compiled
-def _multiply_chunk(codes, b, i, units, values, weights, tables, products, q):
+def _multiply_chunk(
+    codes, b, i, units, values, weights, ahead, stop, steps, products, q
+):
     """Add a chunk's products to the sums of all points. The first chunk belongs to a whole phase,
-    so that it starts them all."""
+    so that it starts them all. Meanwhile memory from ``ahead`` to ``stop`` is brought near."""
     lanes, size = simd.lanes(q.zero), simd.itemsize(q.zero)
     vector = lanes * size
     chunks = q.chunks // q.phases
@@ -66,10 +90,15 @@ def _multiply_chunk(codes, b, i, units, values, weights, tables, products, q):
     for point in range(q.alpha * q.alpha):
         tile, tiles = served_by(b, point // q.alpha, point % q.alpha, q)
         if tiles > 0 and not _vanishes(phase, point, q):
-            multiply(
-                product, values + tile * vector, tables.offsets, tiles, tables.steps, weights,
-                channels, products + tile * units * vector, i == 0,
+            call(
+                product,
+                (
+                    values + tile * vector, tiles, steps, weights, channels,
+                    products + tile * units * vector, int(i == 0),
+                    ahead if ahead < stop else weights,
+                ),
             )
+            ahead += (tiles + q.tile_points - 1) // q.tile_points * channels * LINE
         values += q.values_pitch
         weights += chunk_pitch(units, q)
         products += q.products_pitch

@@ -17,7 +17,7 @@ from .. import winograd as shared
 from . import simd
 from .activations import CODES
 from .buffers import whole_lines
-from .gemm_tile import MOST_UNITS
+from .gemm_tile import MOST_UNITS, SHAPES
 from .jit import Plan, strides
 from .panels import Weights
 
@@ -88,6 +88,7 @@ class Shape(NamedTuple):
             "m": self.m, "r": self.r, "alpha": self.alpha, "IC": self.IC, "G": taps.G,
             "phases": self.phases, "chunk": self.chunk, "transformed": int(self.transformed),
             "slabs": self.slabs, "chunks": self.chunks, "widest": taps.widest,
+            "tile_points": SHAPES[taps.widest].points,
             "transformed_bytes": self.transformed_bytes,
             # as :func:`.panels.panel_start` reads them
             "OCG": taps.OCG, "ICG": taps.ICG, "KH": taps.KH, "KW": taps.KW, "unit": taps.unit,
@@ -259,14 +260,12 @@ def _memory(shape: Shape, blocks: _Blocks) -> dict[str, int]:
         "end_bytes": whole_lines((m * shape.alpha + m * m + 1) * vector),
         "weights_bytes": 0 if shape.transformed else whole_lines(shape.chunk_bytes),
     }
-    tables = {
-        "steps_bytes": whole_lines(8 * shape.chunk), "offsets_bytes": whole_lines(8 * tiles),
-    }
+    steps = whole_lines(8 * shape.chunk)
     patch = whole_lines((patch_rows + shape.alpha) * (patch_cols | 1) * vector)
     return {
-        **parts, **tables,
+        **parts, "steps_bytes": steps,
         "slab_pitch": tile_pitch * vector, "values_pitch": values_pitch * vector,
-        "products_pitch": products_pitch * vector, "tiles": tiles,
-        "share": sum(tables.values()) + max(patch, sum(parts.values())),
+        "products_pitch": products_pitch * vector,
+        "share": steps + max(patch, sum(parts.values())),
         "values_bytes": whole_lines(shape.points * values_pitch * vector),
     }

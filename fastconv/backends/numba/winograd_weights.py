@@ -85,6 +85,15 @@ def chunk_start(packed, group, panel, chunk, units, q):
 
 
 @compiled
+def taps_start(packed, group, first, units, i, q):
+    """Where the taps of chunk i begin, those of the panel with unit ``first``."""
+    chunks, taps = q.chunks // q.phases, q.r * q.r
+    channel = i // chunks * q.IC + i % chunks * q.chunk
+    source = panel_start(packed, group, 0, q.ICG * taps, first, q)
+    return source + channel * taps * units * q.unit * simd.itemsize(q.zero)
+
+
+@compiled
 def transform_chunk(taps_in, packed, group, first, units, i, target, q):
     """Chunk i of the panel with unit ``first`` from its taps, ``packed``, to U.
 
@@ -92,11 +101,8 @@ def transform_chunk(taps_in, packed, group, first, units, i, target, q):
     """
     vector = q.unit * simd.itemsize(q.zero)
     chunks, taps = q.chunks // q.phases, q.r * q.r
-    phase, channel = i // chunks, i % chunks * q.chunk
-    channels = min(q.chunk, q.IC - channel)
-    source = panel_start(packed, group, 0, q.ICG * taps, first, q)
-    source += (phase * q.IC + channel) * taps * units * vector
-    for c in range(channels):
+    source = taps_start(packed, group, first, units, i, q)
+    for c in range(min(q.chunk, q.IC - i % chunks * q.chunk)):
         call(
             taps_in,
             (
