@@ -38,6 +38,46 @@ POINTS: dict[int, tuple[float, ...]] = {
 0 and infinity are always points."""
 
 
+# ---------------------------------------------------------------- sizes of blocks
+
+KEPT_BYTES = 1024 * 1024
+"""Of transformed weights that stay near from block to block:"""
+BLOCK_BYTES = 1024 * 1024
+"""then these for the values and products of a block,"""
+LARGE_BLOCK_BYTES = 3 << 20
+"""else many tiles, that the weights be transformed less often."""
+CHUNK_BYTES = 640 * 1024
+"""Of transformed weights whose products are summed before they are added to the others': they
+are transformed together where they are not kept."""
+LONGEST_CHUNK, SHORTEST_CHUNK = 64, 16
+"""Channels of a chunk; rounding errors grow with the length of a chunk and with the number of
+chunks instead of with their product."""
+FEWEST = 12
+"""Tiles that make a panel of weights worth loading."""
+MOST_COLUMNS = 32
+"""Tiles of a block side by side."""
+MOST_SIMULATED = 16
+"""Threads whose shares are compared beforehand."""
+SHARING = 17
+"""Sixteenths of the time of work of one's own: what is shared passes from core to core."""
+
+
+# ---------------------------------------------------------------- the last tiles
+
+
+def has_ends(alpha: int, m: int) -> bool:
+    """Whether tiles with fewer outputs at the end of an axis have transforms of their own."""
+    return (alpha, m) == (6, 4)
+
+
+def serves(alpha: int, m: int, some: int, point: int) -> bool:
+    """Whether tiles of ``some`` outputs have the point of that number."""
+    return some == m or point <= some or point == alpha - 1
+
+
+# ---------------------------------------------------------------- the matrices
+
+
 @dataclass(frozen=True)
 class Transforms:
     """B^T (α×α), G (α×r) and A^T (m×α)."""

@@ -10,6 +10,11 @@ panel is contiguous. One of the two sides is a vector and the other is broadcast
 
 Every sum is one chain of fused multiply-adds over k in ascending order, so neither the tile's
 size nor a cut of k into chunks changes a bit of it.
+
+Winograd's products are many small ones, of points that lie one vector apart: :func:`dense_sweep`
+needs no offsets, and its tiles leave no remainder. There a chunk of k is summed by itself and then
+added to the others: rounding errors grow with the length of a chunk and with the number of chunks
+instead of with their product.
 """
 
 from __future__ import annotations
@@ -22,12 +27,13 @@ from llvmlite import ir
 from numba.core import types
 
 from . import simd
+from .buffers import LINE
 from .jit import emit_call, intrinsic, native
 
 MOST_UNITS = 4 if simd.REGISTERS == 32 else 2
 
 
-class _Shape(NamedTuple):
+class Shape(NamedTuple):
     """The points of a tile, and the k that a turn of its loop takes."""
 
     points: int
@@ -37,14 +43,14 @@ class _Shape(NamedTuple):
     """Two save counting and waiting, but make LLVM load so far ahead that 10×2 spills."""
 
 
-_SHAPES = (
-    {4: _Shape(6, 2, 2), 3: _Shape(8, 2, 2), 2: _Shape(10, 4, 1), 1: _Shape(10, 4, 2)}
+SHAPES = (
+    {4: Shape(6, 2, 2), 3: Shape(8, 2, 2), 2: Shape(10, 4, 1), 1: Shape(10, 4, 2)}
     if simd.REGISTERS == 32
-    else {2: _Shape(6, 2, 1), 1: _Shape(8, 4, 1)}
+    else {2: Shape(6, 2, 1), 1: Shape(8, 4, 1)}
 )
 """By units. The sums, a row of the panel and a point fill the registers: 6×4, 8×3 and 10×2
 vectors reach the peak, 12×2 spills."""
-SPARE_POINTS = max(shape.rest for shape in _SHAPES.values()) - 1
+SPARE_POINTS = max(shape.rest for shape in SHAPES.values()) - 1
 """Points beyond the last one that a tile may touch."""
 
 _BYTE = ir.IntType(8)
@@ -63,7 +69,8 @@ def _tile(
 
     def codegen(context, builder, signature, args):
         emitter = _Emitter(builder, like, *(constant.literal_value for constant in constants))
-        emitter.emit(*args[4:-1])
+        base, offsets, *rest = args[4:-1]
+        emitter.emit(emitter.starts_at(base, offsets), *rest)
         return context.get_dummy_value()
 
     return types.void(*constants, word, word, word, word, word, word, word, like), codegen
@@ -83,24 +90,41 @@ class _Emitter:
         self.points, self.units, self.turn = points, units, turn
         self.channels_in_lanes = bool(channels_in_lanes)
 
-    def emit(
-        self, base: ir.Value, offsets: ir.Value, steps: ir.Value, panel: ir.Value,
-        depth: ir.Value, sums: ir.Value, fresh: ir.Value,
-    ) -> None:
+    def starts_at(self, base: ir.Value, offsets: ir.Value) -> list[ir.Value]:
+        """Where the points begin, from a table."""
         b = self.builder
-        self.steps = b.inttoptr(steps, simd.INT.as_pointer())
-        self.panel = b.inttoptr(panel, self.number.as_pointer())
         table = b.inttoptr(offsets, simd.INT.as_pointer())
-        self.starts = [
+        return [
             b.inttoptr(
                 b.add(base, b.load(b.gep(table, [simd.INT(p)]), align=8)), _BYTE.as_pointer()
             )
             for p in range(self.points)
         ]
-        values = self._start(sums, fresh)
+
+    def dense_starts(self, base: ir.Value) -> list[ir.Value]:
+        """Where the points begin, a vector apart: distances that instructions can hold."""
+        vector = int(self.vector.count) * self.size
+        first = self.builder.inttoptr(base, _BYTE.as_pointer())
+        return [self.builder.gep(first, [simd.INT(p * vector)]) for p in range(self.points)]
+
+    def emit(
+        self, starts: list[ir.Value], steps: ir.Value, panel: ir.Value, depth: ir.Value,
+        sums: ir.Value, fresh: ir.Value, ahead: ir.Value | None = None,
+    ) -> None:
+        """``ahead`` makes a chunk's sums a chain of their own; with each k a cache line from
+        there on is asked for."""
+        b = self.builder
+        self.starts, self.ahead = starts, ahead
+        self.steps = b.inttoptr(steps, simd.INT.as_pointer())
+        self.panel = b.inttoptr(panel, self.number.as_pointer())
+        values = [ir.Constant(self.vector, 0.0)] * (self.points * self.units)
+        if ahead is None:
+            values = self._with_old(values, sums, fresh)
         values, done = self._turns(values, depth)
         if self.turn == 2:
             values = self._last(values, done, depth)
+        if ahead is not None:
+            values = self._with_old(values, sums, fresh)
         for i, value in enumerate(values):
             b.store(value, self._sum(sums, i), align=self.size)
 
@@ -109,16 +133,22 @@ class _Emitter:
         at = self.builder.add(sums, simd.INT(i * lanes * self.size))
         return self.builder.inttoptr(at, self.vector.as_pointer())
 
-    def _start(self, sums: ir.Value, fresh: ir.Value) -> list[ir.Value]:
-        """Zeros if ``fresh``, else the sums so far."""
+    def _with_old(
+        self, values: list[ir.Value], sums: ir.Value, fresh: ir.Value
+    ) -> list[ir.Value]:
+        """Just ``values`` if ``fresh``; else the sums so far, and ``values`` are zeros or are
+        added to them."""
         b = self.builder
-        count = self.points * self.units
         before = b.block
         with b.if_then(b.icmp_signed("==", fresh, simd.INT(0))):
-            old = [b.load(self._sum(sums, i), align=self.size) for i in range(count)]
+            old = [b.load(self._sum(sums, i), align=self.size) for i in range(len(values))]
+            if self.ahead is not None:
+                old = [b.fadd(total, value) for total, value in zip(old, values, strict=True)]
             loaded = b.block
-        zero = ir.Constant(self.vector, 0.0)
-        return [self._either(zero, before, value, loaded) for value in old]
+        return [
+            self._either(value, before, total, loaded)
+            for value, total in zip(values, old, strict=True)
+        ]
 
     def _turns(self, values: list[ir.Value], depth: ir.Value) -> tuple[list[ir.Value], ir.Value]:
         """As many whole turns of the loop as ``depth`` has."""
@@ -173,6 +203,8 @@ class _Emitter:
         """One k: a row of the panel in registers, then point after point."""
         b = self.builder
         step = b.load(b.gep(self.steps, [k]), align=8)
+        if self.ahead is not None:
+            simd.emit_prefetch(b, b.add(self.ahead, b.mul(k, simd.INT(LINE))))
         row = b.mul(k, simd.INT(self.units * (self.vector.count if self.channels_in_lanes else 1)))
         weights = []
         for u in range(self.units):
@@ -193,13 +225,66 @@ class _Emitter:
         return value if as_vector else simd.emit_splat(b, value, self.vector.count)
 
 
+@intrinsic(prefer_literal=True)
+def _dense_tile(
+    typingctx, most, units, turn, points, base, steps, panel, depth, sums, fresh, ahead, like,
+):
+    """One tile of up to ``most`` points that lie a vector apart; the first three arguments are
+    constants of the compiled code."""
+    constants = (most, units, turn)
+    if not all(isinstance(constant, types.IntegerLiteral) for constant in constants):
+        return None
+
+    def codegen(context, builder, signature, args):
+        points, base, *rest = args[3:-1]
+        after = builder.append_basic_block("multiplied")
+        choice = builder.switch(points, after)
+        for height in range(1, most.literal_value + 1):
+            block = builder.append_basic_block(f"of_{height}")
+            choice.add_case(simd.INT(height), block)
+            builder.position_at_end(block)
+            emitter = _Emitter(
+                builder, like, height, units.literal_value, turn.literal_value, True
+            )
+            emitter.emit(emitter.dense_starts(base), *rest)
+            builder.branch(after)
+        builder.position_at_end(after)
+        return context.get_dummy_value()
+
+    return types.void(*constants, *[types.intp] * 8, like), codegen
+
+
+@cache
+def dense_sweep(units: int, dtype: np.dtype[Any]) -> Any:
+    """The native function that multiplies points a vector apart with a panel of ``units`` units.
+
+    Its arguments are (first point, points, steps, panel, depth, sums, fresh, ahead): those of
+    :data:`multiply` without offsets, and memory of which a cache line is asked for with each k.
+    """
+    most, _, turn = SHAPES[units]
+    zero = dtype.type(0)
+
+    def dense_sweep(base, count, steps, panel, depth, sums, fresh, ahead):
+        vector = simd.lanes(zero) * simd.itemsize(zero)
+        pieces = (count + most - 1) // most
+        for piece in range(pieces):
+            p = count * piece // pieces
+            points = count * (piece + 1) // pieces - p
+            _dense_tile(
+                most, units, turn, points, base + p * vector, steps, panel, depth,
+                sums + p * units * vector, fresh, ahead + piece * depth * LINE, zero,
+            )
+
+    return native(dense_sweep, f"dense_sweep_{units}_{dtype.name}", *[types.intp] * 8)
+
+
 @cache
 def sweep(units: int, channels_in_lanes: bool, dtype: np.dtype[Any]) -> Any:
     """The native function that multiplies many points with a panel of ``units`` units.
 
     Its arguments are those of :data:`multiply`. Compiled on first use, one for each shape.
     """
-    many, few, turn = _SHAPES[units]
+    many, few, turn = SHAPES[units]
     lanes_of_channels = int(channels_in_lanes)
     zero = dtype.type(0)
 

@@ -136,10 +136,30 @@ class Kernel:
 
     def _compiled(self, record: np.dtype[Any]) -> Any:
         name = f"{self._function.__name__.strip('_')}_{record['zero'].name}"
-        plan = types.CPointer(numba.from_dtype(record))
-        return native(
-            self._function, name, types.intp, types.intp, types.CPointer(types.intp), plan
-        )
+        return native(self._function, name, types.intp, types.intp, MEMORY, _pointer_to(record))
+
+
+MEMORY = types.CPointer(types.intp)
+"""The type of a kernel's ``memory``."""
+
+
+def _pointer_to(record: np.dtype[Any]) -> Any:
+    """Numba names the functions that take a record by a number that each process counts up for
+    itself. Code that two processes have left on disk could call two functions by one name, and
+    be linked to one of them: here the record's contents make the number, of 31 bits and larger
+    than any that is counted up."""
+    kind = numba.from_dtype(record)
+    digest = hashlib.sha256(kind.name.encode()).digest()
+    kind._code = 1 << 30 | int.from_bytes(digest[:4], "big") >> 2
+    return types.CPointer(kind)
+
+
+@cache
+def part(function: Function, name: str, words: int, record: np.dtype[Any]) -> Any:
+    """A part of a kernel, compiled by itself: a function of ``(memory, plan)`` and some words,
+    which the kernel gets to by :data:`call`. What is compiled at one go is kept small so."""
+    full_name = f"{name}_{record['zero'].name}"
+    return native(function, full_name, MEMORY, _pointer_to(record), *[types.intp] * words)
 
 
 def _run_workers(code, workers, memory, plan):
@@ -155,6 +175,17 @@ def _call_kernel(typingctx, code, worker, tasks, memory, plan):
         return context.get_dummy_value()
 
     return types.void(*[types.intp] * 5), codegen
+
+
+@intrinsic
+def call(typingctx, code, words):
+    """Call the :func:`native` function at the address ``code``; its arguments are a tuple."""
+    def codegen(context, builder, signature, args):
+        words = [builder.extract_value(args[1], i) for i in range(len(signature.args[1]))]
+        emit_call(builder, args[0], words)
+        return context.get_dummy_value()
+
+    return types.void(types.intp, words), codegen
 
 
 @intrinsic

@@ -99,7 +99,11 @@ def _weights(ocg: int, icg: int, kh: int, kw: int, g: int, dtype: str) -> Weight
 
 def pack(spec: Conv2dSpec, w: npt.NDArray[Any], threads: int) -> Buffer:
     """The panels of ``w``."""
-    weights = weights_of(spec)
+    return pack_panels(weights_of(spec), w, threads)
+
+
+def pack_panels(weights: Weights, w: npt.NDArray[Any], threads: int) -> Buffer:
+    """The panels of ``w``, cut in some way."""
     packed = buffer(weights.nbytes)
     tasks = weights.G * weights.chunks * weights.panels
     memory = (address(w), packed.address)

@@ -105,10 +105,53 @@ def emit_fma(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, c: ir.Value) -> ir
     return builder.fadd(builder.fmul(a, b), c)
 
 
+def emit_prefetch(builder: ir.IRBuilder, address: ir.Value) -> None:
+    """Ask for the line of an address, to be read soon; it may be any address."""
+    flag, pointer = ir.IntType(32), ir.IntType(8).as_pointer()
+    function = cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(ir.VoidType(), [pointer, flag, flag, flag]),
+        "llvm.prefetch.p0",
+    )
+    to_read, second_cache, data = flag(0), flag(2), flag(1)
+    builder.call(function, [builder.inttoptr(address, pointer), to_read, second_cache, data])
+
+
 def _bytes(number: ir.Type) -> int:
     if isinstance(number, ir.IntType):
         return int(number.width) // 8
     return 4 if isinstance(number, ir.FloatType) else 8
+
+
+def emit_turned_lanes(builder: ir.IRBuilder, rows: Sequence[ir.Value]) -> list[ir.Value]:
+    """Each 16 bytes of as many vectors as that holds numbers, transposed among themselves."""
+    n, width = len(rows), int(rows[0].type.count)
+    turned = list(rows)
+    low = [i // n * n + i % n // 2 + i % 2 * width for i in range(width)]
+    shuffles = [_lane_numbers(low), _lane_numbers([i + n // 2 for i in low])]
+    for _ in range(n // 2):
+        turned = [
+            builder.shuffle_vector(turned[i // 2], turned[n // 2 + i // 2], shuffles[i % 2])
+            for i in range(n)
+        ]
+    return turned
+
+
+def _emit_lanes_exchanged(
+    builder: ir.IRBuilder, rows: list[ir.Value], numbers: int
+) -> list[ir.Value]:
+    """The transposition of as many vectors as they have 16 bytes, which hold ``numbers``."""
+    if len(rows) == 1:
+        return rows
+    both = range(2 * int(rows[0].type.count))
+    halves = []
+    for odd in (0, 1):
+        wanted = _lane_numbers([i for i in both if i // numbers % 2 == odd])
+        pairs = [
+            builder.shuffle_vector(a, b, wanted)
+            for a, b in zip(rows[::2], rows[1::2], strict=True)
+        ]
+        halves.append(_emit_lanes_exchanged(builder, pairs, numbers))
+    return [row for pair in zip(*halves, strict=True) for row in pair]
 
 
 def _lane_numbers(lanes: Sequence[int]) -> ir.Constant:
@@ -406,8 +449,8 @@ def transpose(
     """Copy a square of lanes × lanes numbers so that rows become columns.
 
     Row i is read at ``source + i * source_step``, column j written at ``target + j *
-    target_step`` (bytes). Row i is interleaved with row i + lanes/2; log2(lanes) such perfect
-    shuffles of the rows are a transposition.
+    target_step`` (bytes). Numbers are turned within 16 bytes, and these exchanged: shuffles of
+    two vectors that need no table.
     """
     if not isinstance(like, VectorType):
         return None
@@ -416,18 +459,16 @@ def transpose(
     def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
         start, start_step, end, end_step, _ = args
         ty = context.get_value_type(like)
-        half = width // 2
-        lower = _lane_numbers([i // 2 + width * (i % 2) for i in range(width)])
-        upper = _lane_numbers([half + i // 2 + width * (i % 2) for i in range(width)])
         rows = []
         for i in range(width):
             at = builder.add(start, builder.mul(start_step, INT(i)))
             rows.append(emit_load(builder, emit_pointer(builder, at, ty), ty.element))
-        for _ in range(width.bit_length() - 1):
-            rows = [
-                builder.shuffle_vector(rows[i // 2], rows[half + i // 2], (lower, upper)[i % 2])
-                for i in range(width)
-            ]
+        n = 16 // _bytes(ty.element)
+        turned = [emit_turned_lanes(builder, rows[i : i + n]) for i in range(0, width, n)]
+        exchanged = [
+            _emit_lanes_exchanged(builder, [group[k] for group in turned], n) for k in range(n)
+        ]
+        rows = [exchanged[i % n][i // n] for i in range(width)]
         for i, row in enumerate(rows):
             at = builder.add(end, builder.mul(end_step, INT(i)))
             builder.store(row, emit_pointer(builder, at, ty), align=_bytes(ty.element))
