@@ -15,7 +15,6 @@ CODES = {
 """What kernels know the activations by."""
 
 
-
 @compiled
 def activate(code: int, slope: float, v: Any) -> Any:
     """The activation of ``v``, a number or a vector."""
@@ -37,6 +36,21 @@ def activate(code: int, slope: float, v: Any) -> Any:
         share = _clip6(simd.add(v, simd.constant(v, 3.0)))
         v = simd.mul(v, simd.div(share, simd.constant(v, 6.0)))
     return v
+
+
+@compiled
+def activate_line(code, slope, x, out, count, like):
+    """The activation of ``count`` dense numbers: vector after vector, the last one in part."""
+    nothing = simd.splat(like)
+    lanes, size = simd.lanes(nothing), simd.itemsize(nothing)
+    i = 0
+    while i + lanes <= count:
+        v = simd.load(x + i * size, nothing)
+        simd.store(out + i * size, activate(code, slope, v))
+        i += lanes
+    if i < count:
+        v = simd.load_part(x + i * size, count - i, nothing)
+        simd.store_part(out + i * size, activate(code, slope, v), count - i)
 
 
 @compiled
