@@ -24,6 +24,8 @@ from .jit import intrinsic, native
 
 SUMS = 24 if simd.REGISTERS == 32 else 12
 """Vectors of sums that leave registers for weights and pixels."""
+SPARE = 3
+"""Registers that pixels and the next weight need at least."""
 WIDEST = 4 if simd.REGISTERS == 32 else 2
 """Vectors of a tile's row."""
 TALLEST = 14
@@ -203,6 +205,7 @@ class _Emitter:
         out: ir.Value, count: ir.Value,
     ) -> None:
         b, shape = self.builder, self.shape
+        self.weights: list[ir.Value] = []
         self.sums = {at: cgutils.alloca_once(b, self.vector) for at in self._all()}
         for (m, r, v), place in self.sums.items():
             b.store(self._splat(bias, m * self.size), place)
@@ -255,16 +258,15 @@ class _Emitter:
     def _straight(self, plane: ir.Value, row: ir.Value, weights: ir.Value) -> None:
         """All input rows, one after the other in the code."""
         shape = self.shape
-        taps = shape.KH * (shape.KW or 1) * shape.channels
-        keep = taps + len(self.sums) + 2 <= simd.REGISTERS
+        taps = shape.KH * shape.KW * shape.channels
+        if shape.KW and taps + len(self.sums) + SPARE <= simd.REGISTERS:
+            self.weights = [self._splat(weights, i * self.size) for i in range(taps)]
         for i in range((shape.rows - 1) * shape.row_stride + shape.KH):
-            # LLVM would keep more weights than there are registers, and spill them.
-            w = weights if keep else simd.emit_opaque(self.builder, weights)
             meets = [
                 (r, i - r * shape.row_stride) for r in range(shape.rows)
                 if 0 <= i - r * shape.row_stride < shape.KH
             ]
-            self._meet(self._row(plane, row, i), w, meets)
+            self._meet(self._row(plane, row, i), weights, meets)
 
     def _looped(self, plane: ir.Value, row: ir.Value, weights: ir.Value) -> None:
         """Input rows that meet only the first output rows; those that meet all; the last ones."""
@@ -296,7 +298,7 @@ class _Emitter:
             if shape.KH:
                 step = simd.INT(shape.KH * shape.channels * self.size)
             for kw, vectors in enumerate(self._columns(x)):
-                self._products(vectors, self._plus(weights, step, kw), meets)
+                self._products(vectors, self._plus(weights, step, kw), meets, kw)
             return
         with cgutils.for_range(b, self.job["KW"], intp=simd.INT) as loop:
             at = b.add(x, self._column(loop.index))
@@ -304,7 +306,7 @@ class _Emitter:
                 self._load(b.add(at, simd.INT(v * self.lanes * self.size)), None)
                 for v in range(shape.vectors)
             ]
-            self._products(vectors, b.add(weights, b.mul(loop.index, step)), meets)
+            self._products(vectors, b.add(weights, b.mul(loop.index, step)), meets, 0)
 
     def _column(self, kw: ir.Value) -> ir.Value:
         at = self.builder.add(self.job["columns"], self.builder.mul(kw, simd.INT(8)))
@@ -339,15 +341,21 @@ class _Emitter:
                 yield [simd.emit_every_second(b, *pair, 1, 0) for pair in pairs]
 
     def _products(
-        self, vectors: list[ir.Value], weights: ir.Value, meets: list[tuple[int, int]]
+        self, vectors: list[ir.Value], weights: ir.Value, meets: list[tuple[int, int]], kw: int
     ) -> None:
         b, channels = self.builder, self.shape.channels
+        met = {}
         for r, kh in meets:
             for m in range(channels):
-                weight = self._splat(weights, (kh * channels + m) * self.size)
+                if self.weights:
+                    weight = self.weights[(kw * self.shape.KH + kh) * channels + m]
+                else:
+                    weight = self._splat(weights, (kh * channels + m) * self.size)
                 for v, vector in enumerate(vectors):
-                    place = self.sums[m, r, v]
-                    b.store(simd.emit_fma(b, weight, vector, b.load(place)), place)
+                    at = m, r, v
+                    met[at] = simd.emit_fma(b, weight, vector, b.load(self.sums[at]))
+        for at, value in zip(met, simd.emit_fence(b, list(met.values())), strict=True):
+            b.store(value, self.sums[at])
 
     def _store(self, out: ir.Value, count: ir.Value) -> None:
         b = self.builder

@@ -158,10 +158,20 @@ def emit_every_second(
     )
 
 
-def emit_opaque(builder: ir.IRBuilder, word: ir.Value) -> ir.Value:
-    """The same number, of which LLVM knows nothing."""
-    same = ir.FunctionType(INT, [INT])
-    return builder.asm(same, "", "=r,0", [word], side_effect=False)
+def emit_fence(builder: ir.IRBuilder, values: Sequence[ir.Value]) -> list[ir.Value]:
+    """The same ``values``, computed before any load that follows. No instruction, but LLVM would
+    else load so far ahead in long straight code that it runs out of registers."""
+    register = "w" if _ARM else "v" if BITS == 512 else "x"
+    kinds: list[ir.Type] = [value.type for value in values]
+    constraints = [f"={register}"] * len(kinds) + [str(i) for i in range(len(kinds))]
+    result = kinds[0] if len(kinds) == 1 else ir.LiteralStructType(kinds)
+    fence = builder.asm(
+        ir.FunctionType(result, kinds), "", ",".join([*constraints, "~{memory}"]), list(values),
+        side_effect=True,
+    )
+    return [fence] if len(kinds) == 1 else [
+        builder.extract_value(fence, i) for i in range(len(kinds))
+    ]
 
 
 def _bytes(number: ir.Type) -> int:
