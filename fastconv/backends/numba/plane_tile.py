@@ -87,8 +87,19 @@ class Shape(NamedTuple):
     """Whether all cells of a row that is read are inside the picture; else loads are masked."""
     whole: bool
     """Whether all lanes are results; else stores are masked."""
+    single: bool
+    """Whether there is one input channel: then output rows are complete one after the other."""
+    limited: bool
+    """Whether results are limited."""
     shorter: bool
     """Whether there are tiles of one row less, too."""
+
+    @property
+    def live(self) -> int:
+        """Rows of sums that are in registers at a time."""
+        if self.single and self.KH:
+            return min(self.rows, -(-self.KH // self.row_stride))
+        return self.rows
 
 
 @lru_cache(maxsize=_KEPT)
@@ -100,18 +111,19 @@ def plane_code(shape: Shape) -> Any:
     of them (the first ones) have all rows; weights ``[ic][kw][kh][channel]``; bias; out; columns
     of out that exist.
     """
-    channels, rows, vectors, KH, KW, row_stride, column_stride, within, whole, _ = map(
-        int, shape[1:]
-    )
-    less, shorter = max(1, rows - 1), int(shape.shorter)
+    (
+        channels, rows, vectors, KH, KW, row_stride, column_stride, within, whole, single, limited,
+        shorter,
+    ) = map(int, shape[1:])
+    less = max(1, rows - 1)
     zero = shape.dtype.type(0)
 
     def plane(job, x, column, row, tiles, tall, weights, bias, out, count):
         hop, out_row = simd.load(job + 8 * _HOP, 0), simd.load(job + 8 * _OUT_ROW, 0)
         for _ in range(tall):
             _tile(
-                channels, rows, vectors, KH, KW, row_stride, column_stride, within, whole, zero,
-                job, x, column, row, weights, bias, out, count,
+                channels, rows, vectors, KH, KW, row_stride, column_stride, within, whole,
+                single, limited, zero, job, x, column, row, weights, bias, out, count,
             )
             row += rows * hop
             out += rows * out_row
@@ -119,7 +131,7 @@ def plane_code(shape: Shape) -> Any:
             for _ in range(tiles - tall):
                 _tile(
                     channels, less, vectors, KH, KW, row_stride, column_stride, within, whole,
-                    zero, job, x, column, row, weights, bias, out, count,
+                    single, limited, zero, job, x, column, row, weights, bias, out, count,
                 )
                 row += less * hop
                 out += less * out_row
@@ -133,11 +145,13 @@ _HOP, _OUT_ROW = Job._fields.index("hop"), Job._fields.index("out_row")
 
 @intrinsic(prefer_literal=True)
 def _tile(
-    typingctx, channels, rows, vectors, KH, KW, row_stride, column_stride, within, whole, like,
-    job, x, column, row, weights, bias, out, count,
+    typingctx, channels, rows, vectors, KH, KW, row_stride, column_stride, within, whole, single,
+    limited, like, job, x, column, row, weights, bias, out, count,
 ):
-    """One tile; the first nine arguments are constants of the compiled code: see Shape."""
-    constants = (channels, rows, vectors, KH, KW, row_stride, column_stride, within, whole)
+    """One tile; all arguments before ``like`` are constants of the compiled code: see Shape."""
+    constants = (
+        channels, rows, vectors, KH, KW, row_stride, column_stride, within, whole, single, limited,
+    )
     if not all(isinstance(constant, types.IntegerLiteral) for constant in constants):
         return None
 
@@ -145,7 +159,7 @@ def _tile(
         numbers = [constant.literal_value for constant in constants]
         dtype = np.dtype(f"f{like.bitwidth // 8}")
         shape = Shape(dtype, *numbers, shorter=False)
-        _Emitter(builder, shape, args[10]).emit(*args[11:])
+        _Emitter(builder, shape, args[12]).emit(*args[13:])
         return context.get_dummy_value()
 
     return types.void(*constants, like, *[types.intp] * 8), codegen
@@ -206,10 +220,15 @@ class _Emitter:
     ) -> None:
         b, shape = self.builder, self.shape
         self.weights: list[ir.Value] = []
+        self.out, self.count = out, count
         self.sums = {at: cgutils.alloca_once(b, self.vector) for at in self._all()}
-        for (m, r, v), place in self.sums.items():
-            b.store(self._splat(bias, m * self.size), place)
+        starts = [self._splat(bias, m * self.size) for m in range(shape.channels)]
+        for (m, _, _), place in self.sums.items():
+            b.store(starts[m], place)
         self._find_masks(column)
+        if shape.single and shape.KH:
+            self._straight(x, row, weights)
+            return
         taps = b.mul(self.job["KH"], self.job["KW"])
         of_channel = b.mul(taps, simd.INT(shape.channels * self.size))
         with cgutils.for_range(b, self.job["channels"]) as loop:
@@ -219,7 +238,8 @@ class _Emitter:
                 self._straight(plane, row, w)
             else:
                 self._looped(plane, row, w)
-        self._store(out, count)
+        for r in range(shape.rows):
+            self._store(r)
 
     def _find_masks(self, column: ir.Value) -> None:
         """Of each vector and each of its loads, the lanes inside the picture."""
@@ -259,7 +279,8 @@ class _Emitter:
         """All input rows, one after the other in the code."""
         shape = self.shape
         taps = shape.KH * shape.KW * shape.channels
-        if shape.KW and taps + len(self.sums) + SPARE <= simd.REGISTERS:
+        sums = shape.live * shape.vectors * shape.channels
+        if shape.KW and taps + sums + SPARE <= simd.REGISTERS:
             self.weights = [self._splat(weights, i * self.size) for i in range(taps)]
         for i in range((shape.rows - 1) * shape.row_stride + shape.KH):
             meets = [
@@ -267,6 +288,8 @@ class _Emitter:
                 if 0 <= i - r * shape.row_stride < shape.KH
             ]
             self._meet(self._row(plane, row, i), weights, meets)
+            if shape.single and meets and meets[0][1] == shape.KH - 1:
+                self._store(meets[0][0])
 
     def _looped(self, plane: ir.Value, row: ir.Value, weights: ir.Value) -> None:
         """Input rows that meet only the first output rows; those that meet all; the last ones."""
@@ -357,20 +380,24 @@ class _Emitter:
         for at, value in zip(met, simd.emit_fence(b, list(met.values())), strict=True):
             b.store(value, self.sums[at])
 
-    def _store(self, out: ir.Value, count: ir.Value) -> None:
+    def _store(self, r: int) -> None:
+        """Row r of every channel."""
         b = self.builder
-        least = self._splat(self.job["limits"], 0)
-        most = self._splat(self.job["limits"], self.size)
-        for (m, r, v), place in self.sums.items():
-            value = b.load(place)
-            value = b.select(b.fcmp_ordered(">", least, value), least, value)
-            value = b.select(b.fcmp_ordered("<", most, value), most, value)
-            at = self._plus(out, self.job["out_channel"], m)
-            at = self._plus(at, self.job["out_row"], r)
-            at = b.add(at, simd.INT(v * self.lanes * self.size))
-            if self.shape.whole:
-                b.store(value, simd.emit_pointer(b, at, self.vector), align=self.size)
-            else:
-                rest = b.sub(count, simd.INT(v * self.lanes))
-                mask = simd.emit_between(b, simd.INT(0), rest, self.lanes)
-                simd.emit_masked_store(b, at, value, mask)
+        if self.shape.limited:
+            least = self._splat(self.job["limits"], 0)
+            most = self._splat(self.job["limits"], self.size)
+        for m in range(self.shape.channels):
+            row = self._plus(self._plus(self.out, self.job["out_channel"], m),
+                             self.job["out_row"], r)
+            for v in range(self.shape.vectors):
+                value = b.load(self.sums[m, r, v])
+                if self.shape.limited:
+                    value = b.select(b.fcmp_ordered(">", least, value), least, value)
+                    value = b.select(b.fcmp_ordered("<", most, value), most, value)
+                at = b.add(row, simd.INT(v * self.lanes * self.size))
+                if self.shape.whole:
+                    b.store(value, simd.emit_pointer(b, at, self.vector), align=self.size)
+                else:
+                    rest = b.sub(self.count, simd.INT(v * self.lanes))
+                    mask = simd.emit_between(b, simd.INT(0), rest, self.lanes)
+                    simd.emit_masked_store(b, at, value, mask)

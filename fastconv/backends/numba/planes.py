@@ -73,6 +73,7 @@ class _Layout:
         size = np.dtype(spec.dtype).itemsize
         self.lanes = simd.BITS // (8 * size)
         self.channels = together(spec)
+        self.single = spec.IC == spec.G
         self.steps = _Steps(spec)
         self.columns = _columns(spec, self.lanes, x_dense)
         self.patch = _Patch(spec, self.lanes, self.columns.width)
@@ -95,7 +96,7 @@ class _Layout:
             return 1
         cells = self.patch.pitch if self.columns.width else spec.IW
         row = cells * np.dtype(spec.dtype).itemsize * (spec.IC // spec.G) * self.steps.stride
-        tile = max(self.tallest(spec, entry[3]) for entry in self.columns.entries)
+        tile = self.tallest(spec, max(entry[3] for entry in self.columns.entries))
         return max(tile, _SLAB // row)
 
     def tallest(self, spec: Conv2dSpec, vectors: int) -> int:
@@ -104,8 +105,12 @@ class _Layout:
             return 1
         if spec.KH > MOST_TAPS and self.steps.stride > 1:
             return 1
-        most = TALLEST if spec.KH <= MOST_TAPS else spec.KH
-        return max(1, min(most, SUMS // (self.channels * vectors)))
+        held = SUMS // (self.channels * vectors)
+        if spec.KH > MOST_TAPS:
+            return max(1, min(held, spec.KH))
+        if self.single and -(-spec.KH // self.steps.stride) <= held:
+            return TALLEST
+        return max(1, min(held, TALLEST))
 
     def shape(
         self, spec: Conv2dSpec, kind: int, column: int, count: int, vectors: int, high: int
@@ -120,7 +125,8 @@ class _Layout:
             row_stride=self.steps.stride if high > 1 else 1,
             column_stride=spec.SW if kind == IN_PLACE else 1,
             within=kind == PATCHED or (first >= 0 and last < spec.IW),
-            whole=count == vectors * self.lanes, shorter=high > 1,
+            whole=count == vectors * self.lanes, single=self.single,
+            limited=spec.activation in _LIMITS, shorter=high > 1,
         )
 
 
