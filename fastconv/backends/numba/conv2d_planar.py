@@ -67,16 +67,18 @@ def _convolve(worker, tasks, memory, plan):
         while item < stop:
             oc = block * q.together
             group = block // q.group_blocks
+            count = min(q.at_once, min(stop - item, q.blocks - block))
             _chunk(
-                chunk, x + image * q.x_image + group * q.ICG * q.x_channel,
+                chunk, count, x + image * q.x_image + group * q.ICG * q.x_channel,
                 weights + block * q.weights_bytes, bias + oc * size if bias else zeros,
+                q.together * size if bias else 0,
                 out + image * q.out_image + oc * q.out_channel, patch, memory, q,
             )
-            item += 1
+            item += count
             chunk += 1
             if chunk == q.chunks:
                 chunk = 0
-                block += 1
+                block += count
                 if block == q.blocks:
                     block = 0
                     image += 1
@@ -84,8 +86,8 @@ def _convolve(worker, tasks, memory, plan):
 
 
 @compiled
-def _chunk(chunk, x, weights, bias, out, patch, memory, q):
-    """Some slabs of one block."""
+def _chunk(chunk, blocks, x, weights, bias, next_bias, out, patch, memory, q):
+    """Some slabs of one block, or of several."""
     slabs = q.residues * q.slabs
     first, last = chunk * slabs // q.chunks, (chunk + 1) * slabs // q.chunks
     for number in range(first, last):
@@ -96,11 +98,14 @@ def _chunk(chunk, x, weights, bias, out, patch, memory, q):
         count = q.slab - (i >= tall)
         if count:
             oh = residue + row * q.jump
-            _slab(oh, count, x, weights, bias, out + oh * q.out_row, patch, memory, q)
+            _slab(
+                oh, count, blocks, x, weights, bias, next_bias, out + oh * q.out_row, patch,
+                memory, q,
+            )
 
 
 @compiled
-def _slab(oh, rows, x, weights, bias, out, patch, memory, q):
+def _slab(oh, rows, blocks, x, weights, bias, next_bias, out, patch, memory, q):
     """Output rows oh, oh + jump, …"""
     entry, in_place, patched = memory[5], memory[6], memory[7]
     size = simd.itemsize(q.zero)
@@ -119,30 +124,32 @@ def _slab(oh, rows, x, weights, bias, out, patch, memory, q):
             if kind == IN_PLACE:
                 first = column * q.SW - q.PL
                 _call_tile(
-                    code, in_place, x + first * size, first, ih, tiles, tall, weights, bias, to,
-                    count,
+                    code, in_place, blocks, x + first * size, first, ih, tiles, tall, weights,
+                    bias, next_bias, to, count,
                 )
             else:
                 first = simd.load(entry + 48, 0)
                 _call_tile(
-                    code, patched, patch + first * size, first, 0, tiles, tall, weights, bias,
-                    to, count,
+                    code, patched, 1, patch + first * size, first, 0, tiles, tall, weights,
+                    bias, 0, to, count,
                 )
             if q.activation or not q.dense:
-                _finish(to, out + column * q.out_column, rows, count, q)
+                for block in range(blocks):
+                    step = block * q.together * q.out_channel
+                    _finish(to + step, out + column * q.out_column + step, rows, count, q)
         entry += 56
 
 
 @intrinsic
 def _call_tile(
-    typingctx, code, job, x, column, row, tiles, tall, weights, bias, out, count
+    typingctx, code, job, blocks, x, column, row, tiles, tall, weights, bias, next_bias, out, count
 ):
     """A :func:`.plane_tile.plane_code`."""
     def codegen(context, builder, signature, args):
         emit_call(builder, args[0], args[1:])
         return context.get_dummy_value()
 
-    return types.void(*[types.intp] * 11), codegen
+    return types.void(*[types.intp] * 13), codegen
 
 
 @compiled

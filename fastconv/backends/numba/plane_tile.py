@@ -47,6 +47,12 @@ class Job(NamedTuple):
     """the bytes between them,"""
     x_row: int
     """and between rows."""
+    x_group: int
+    """Bytes from the input of one block of output channels to that of the next,"""
+    w_block: int
+    """and so for the weights"""
+    out_block: int
+    """and for out."""
     IH: int
     IW: int
     DH: int
@@ -106,10 +112,11 @@ class Shape(NamedTuple):
 def plane_code(shape: Shape) -> Any:
     """The native function that computes tiles below each other.
 
-    Its arguments: the address of a :class:`Job`; the address of the first window's first column
-    in row 0 and the number of that column; the first input row; how many tiles, and how many
-    of them (the first ones) have all rows; weights ``[ic][kw][kh][channel]``; bias; out; columns
-    of out that exist.
+    Its arguments: the address of a :class:`Job`; how many blocks of output channels; the address
+    of the first window's first column in row 0 and the number of that column; the first input
+    row; how many tiles, and how many of them (the first ones) have all rows; weights
+    ``[ic][kw][kh][channel]``; bias, and the bytes from a block's to the next; out; columns of
+    out that exist.
     """
     (
         channels, rows, vectors, KH, KW, row_stride, column_stride, within, whole, single, limited,
@@ -118,29 +125,39 @@ def plane_code(shape: Shape) -> Any:
     less = max(1, rows - 1)
     zero = shape.dtype.type(0)
 
-    def plane(job, x, column, row, tiles, tall, weights, bias, out, count):
+    def plane(
+        job, blocks, x, column, first_row, tiles, tall, weights, bias, next_bias, first_out, count
+    ):
         hop, out_row = simd.load(job + 8 * _HOP, 0), simd.load(job + 8 * _OUT_ROW, 0)
-        for _ in range(tall):
-            _tile(
-                channels, rows, vectors, KH, KW, row_stride, column_stride, within, whole,
-                single, limited, zero, job, x, column, row, weights, bias, out, count,
-            )
-            row += rows * hop
-            out += rows * out_row
-        if shorter:
-            for _ in range(tiles - tall):
+        for _ in range(blocks):
+            row, out = first_row, first_out
+            for _ in range(tall):
                 _tile(
-                    channels, less, vectors, KH, KW, row_stride, column_stride, within, whole,
+                    channels, rows, vectors, KH, KW, row_stride, column_stride, within, whole,
                     single, limited, zero, job, x, column, row, weights, bias, out, count,
                 )
-                row += less * hop
-                out += less * out_row
+                row += rows * hop
+                out += rows * out_row
+            if shorter:
+                for _ in range(tiles - tall):
+                    _tile(
+                        channels, less, vectors, KH, KW, row_stride, column_stride, within, whole,
+                        single, limited, zero, job, x, column, row, weights, bias, out, count,
+                    )
+                    row += less * hop
+                    out += less * out_row
+            x += simd.load(job + 8 * _X_GROUP, 0)
+            weights += simd.load(job + 8 * _W_BLOCK, 0)
+            bias += next_bias
+            first_out += simd.load(job + 8 * _OUT_BLOCK, 0)
 
     name = "_".join(str(int(n)) for n in shape[1:])
-    return native(plane, f"plane_{shape.dtype.name}_{name}", *[types.intp] * 10)
+    return native(plane, f"plane_{shape.dtype.name}_{name}", *[types.intp] * 12)
 
 
-_HOP, _OUT_ROW = Job._fields.index("hop"), Job._fields.index("out_row")
+_HOP, _OUT_ROW, _X_GROUP, _W_BLOCK, _OUT_BLOCK = map(
+    Job._fields.index, ("hop", "out_row", "x_group", "w_block", "out_block")
+)
 
 
 @intrinsic(prefer_literal=True)

@@ -112,6 +112,21 @@ class _Layout:
             return TALLEST
         return max(1, min(held, TALLEST))
 
+    def block_weights(self, spec: Conv2dSpec) -> int:
+        """Bytes of the weights of channels that are computed together."""
+        cells = spec.KH * spec.KW * self.channels * (spec.IC // spec.G)
+        return cells * np.dtype(spec.dtype).itemsize
+
+    def at_once(self, spec: Conv2dSpec, out_dense: bool) -> int:
+        """Blocks of channels that one call of a tile's code computes: small planes."""
+        whole = self.slabs * self.steps.jump == 1 and not self.columns.width and out_dense
+        if not whole or self.channels * spec.G != spec.OC:
+            return 1
+        if len(self.columns.entries) == 1:
+            return spec.G
+        plane = spec.IH * spec.IW * (spec.IC // spec.G) * np.dtype(spec.dtype).itemsize
+        return max(1, _SLAB // plane)
+
     def shape(
         self, spec: Conv2dSpec, kind: int, column: int, count: int, vectors: int, high: int
     ) -> Shape:
@@ -143,8 +158,9 @@ def make_cut(spec: Conv2dSpec, x_strides: Strides, out_strides: Strides, threads
     limits = np.array(_LIMITS.get(spec.activation or "", (-np.inf, np.inf)), dtype)
     in_place, patched = np.arange(spec.KW) * spec.DW * size, patch.columns(spec) * size
     common: dict[str, int] = dict(
-        channels=spec.IC // spec.G, KH=spec.KH, KW=spec.KW, DW=spec.DW, IW=spec.IW,
-        zeros=address(zeros), limits=address(limits),
+        channels=spec.IC // spec.G, x_group=x_strides[1] * (spec.IC // spec.G),
+        w_block=layout.block_weights(spec), out_block=out_strides[1] * layout.channels, 
+        KH=spec.KH, KW=spec.KW, DW=spec.DW, IW=spec.IW, zeros=address(zeros), limits=address(limits),
         out_channel=out_strides[1] if dense else layout.sums_channel,
         out_row=steps.jump * out_strides[2] if dense else layout.sums_row,
     )
@@ -166,7 +182,7 @@ def make_cut(spec: Conv2dSpec, x_strides: Strides, out_strides: Strides, threads
         slab=layout.slab, residues=residues, jump=steps.jump, entries=len(entries),
         ICG=spec.IC // spec.G, IH=spec.IH, IW=spec.IW, OH=spec.OH, KH=spec.KH, SH=spec.SH,
         SW=spec.SW, DH=spec.DH, DW=spec.DW, PT=spec.PT, PL=spec.PL, row_stride=steps.stride,
-        weights_bytes=layout.channels * (spec.IC // spec.G) * spec.KH * spec.KW * size,
+        weights_bytes=layout.block_weights(spec), at_once=layout.at_once(spec, dense),
         slots=patch.slots, slot=patch.slot, patch_row=layout.patch_row,
         patch_channel=layout.patch_channel, patch_bytes=layout.patch_bytes, share=layout.share,
         dense=int(dense), sums_row=layout.sums_row, sums_channel=layout.sums_channel,
