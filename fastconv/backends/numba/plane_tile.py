@@ -26,8 +26,8 @@ SUMS = 24 if simd.REGISTERS == 32 else 12
 """Vectors of sums that leave registers for weights and pixels."""
 SPARE = 3
 """Registers that pixels and the next weight need at least."""
-WIDEST = 4 if simd.REGISTERS == 32 else 2
-"""Vectors of a tile's row."""
+WIDEST = 6 if simd.REGISTERS == 32 else 3
+"""Vectors of a tile's row. Memory is read in runs of so many: the longer the better."""
 TALLEST = 14
 """Rows of a tile."""
 TOGETHER = 4

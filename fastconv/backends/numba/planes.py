@@ -33,9 +33,15 @@ Words = npt.NDArray[np.int64]
 _SLAB = 24 * 1024
 """Bytes of a slab's input rows, or of its patch, unless those of one tile are more: most of the
 first cache."""
+_FAR = 16 << 20
+"""Bytes of x and out from which on they come from memory,"""
+_FAR_ROWS = 5
+"""where tiles of more rows than this read from too many places at a time."""
 _MOST_PATCHED = 16
 """Vectors of output columns that a patch serves."""
-_FEWEST_IN_PLACE = 2 * WIDEST
+_NARROW = 4 if simd.REGISTERS == 32 else 2
+"""Vectors of a tile's row where all of its sums are held until the end."""
+_FEWEST_IN_PLACE = 8
 """Vectors that are worth reading in place beside patches for the borders."""
 _ITEMS_PER_THREAD = 4
 """So that a thread that was held up leaves work to the others."""
@@ -75,7 +81,13 @@ class _Layout:
         self.channels = together(spec)
         self.single = spec.IC == spec.G
         self.steps = _Steps(spec)
-        self.columns = _columns(spec, self.lanes, x_dense)
+        cells = spec.N * (spec.IC * spec.IH * spec.IW + spec.OC * spec.OH * spec.OW)
+        self.most_rows = _FAR_ROWS if cells * size > _FAR else TALLEST
+        live = -(-spec.KH // self.steps.stride) if self.single else 2
+        self.widest = max(_NARROW, min(WIDEST, SUMS // (live * self.channels)))
+        if spec.KH > MOST_TAPS or not self.single:
+            self.widest = _NARROW
+        self.columns = _columns(spec, self.lanes, x_dense, self.widest)
         self.patch = _Patch(spec, self.lanes, self.columns.width)
         rows = -(-spec.OH // self.steps.jump)  # of the first residue
         self.slab = _even(rows, self._most_rows(spec))
@@ -86,7 +98,7 @@ class _Layout:
         self.patch_bytes = 0
         if self.columns.width:
             self.patch_bytes = whole_lines(self.patch_channel * (spec.IC // spec.G))
-        self.sums_row = 0 if out_dense else WIDEST * self.lanes * size
+        self.sums_row = 0 if out_dense else self.widest * self.lanes * size
         self.sums_channel = self.slab * self.sums_row
         self.share = self.patch_bytes + whole_lines(self.channels * self.sums_channel)
 
@@ -109,8 +121,8 @@ class _Layout:
         if spec.KH > MOST_TAPS:
             return max(1, min(held, spec.KH))
         if self.single and -(-spec.KH // self.steps.stride) <= held:
-            return TALLEST
-        return max(1, min(held, TALLEST))
+            return self.most_rows
+        return max(1, min(held, self.most_rows))
 
     def block_weights(self, spec: Conv2dSpec) -> int:
         """Bytes of the weights of channels that are computed together."""
@@ -241,17 +253,17 @@ class _Steps:
 # ---------------------------------------------------------------- columns
 
 
-def _columns(spec: Conv2dSpec, lanes: int, dense: bool) -> _Columns:
+def _columns(spec: Conv2dSpec, lanes: int, dense: bool, widest: int) -> _Columns:
     narrow, reach = spec.KW <= MOST_TAPS, (spec.KW - 1) * spec.DW
     readable = dense and (spec.SW == 1 or (spec.SW == 2 and spec.DW == 1 and narrow))
     first = -(-max(0, -(-spec.PL // spec.SW)) // lanes) * lanes
     last = min(spec.OW, (spec.IW - 1 - reach + spec.PL) // spec.SW + 1)
     vectors = max(0, last - first) // lanes
     if not readable or (not narrow and vectors < _FEWEST_IN_PLACE):
-        return _Columns(tuple(_patched(0, spec.OW, lanes)), min(spec.OW, _MOST_PATCHED * lanes))
+        return _Columns(tuple(_patched(0, spec.OW, lanes, widest)), min(spec.OW, _MOST_PATCHED * lanes))
     if not vectors:
         first = spec.OW
-    bands = list(_bands(IN_PLACE, first, vectors, lanes))
+    bands = list(_bands(IN_PLACE, first, vectors, lanes, widest))
     border = [(0, min(first, spec.OW)), (first + vectors * lanes, spec.OW)]
     if narrow:
         edges = [
@@ -260,28 +272,30 @@ def _columns(spec: Conv2dSpec, lanes: int, dense: bool) -> _Columns:
             for at in [max(0, min(i, spec.OW - lanes))]
         ]
         return _Columns((*edges, *bands), 0)
-    patched = [entry for begin, end in border for entry in _patched(begin, end, lanes)]
+    patched = [entry for begin, end in border for entry in _patched(begin, end, lanes, widest)]
     width = min(_MOST_PATCHED * lanes, max(end - begin for begin, end in border))
     return _Columns((*patched, *bands), width)
 
 
 def _bands(
-    kind: int, first: int, vectors: int, lanes: int
+    kind: int, first: int, vectors: int, lanes: int, widest: int
 ) -> Iterator[tuple[int, int, int, int]]:
     """Whole vectors from column ``first`` on, in tiles of nearly equal width."""
-    tiles = -(-vectors // WIDEST)
+    tiles = -(-vectors // widest)
     for i in range(tiles):
         begin, end = vectors * i // tiles, vectors * (i + 1) // tiles
         yield kind, first + begin * lanes, (end - begin) * lanes, end - begin
 
 
-def _patched(begin: int, end: int, lanes: int) -> Iterator[tuple[int, int, int, int]]:
+def _patched(
+    begin: int, end: int, lanes: int, widest: int
+) -> Iterator[tuple[int, int, int, int]]:
     """Columns begin … end − 1, patch after patch."""
     most = _MOST_PATCHED * lanes
     for first in range(begin, end, most):
         count = min(most, end - first)
         yield FILL, first, count, 0
-        yield from _bands(PATCHED, first, count // lanes, lanes)
+        yield from _bands(PATCHED, first, count // lanes, lanes, widest)
         if rest := count % lanes:
             # The last vector moves back where it can: it computes some columns again.
             at = max(first, first + count - lanes)
