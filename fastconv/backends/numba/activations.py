@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
 
 from . import simd
@@ -13,6 +14,9 @@ CODES = {
     "hardswish": 7,
 }
 """What kernels know the activations by."""
+LIMITS = {"relu": (0.0, inf), "relu6": (0.0, 6.0)}
+"""The activations that are limits of a sum: they cost next to nothing before it is stored."""
+NO_LIMITS = -inf, inf
 
 
 @compiled

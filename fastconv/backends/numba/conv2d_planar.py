@@ -1,6 +1,7 @@
 """``conv2d.planar@numba``: planes one by one, for groups of few channels.
 
-Vectors run along the pixels of a row, which are read where they lie (:mod:`.plane_tile`).
+Vectors run along the pixels of a row, which are read where they lie (:mod:`.plane_tile`), or, in
+a depthwise layer whose channels lie side by side, along these (:mod:`.depthwise_tile`).
 Workers share out the planes, and chunks of rows where the planes are few; whoever computes a
 cell adds its terms in the same order.
 """
@@ -17,6 +18,7 @@ from ...spec import Conv2dSpec
 from . import simd
 from .activations import activate_line
 from .buffers import address, buffer
+from .depthwise import along_channels, convolve_channels, pack_channels
 from .jit import Kernel, carray, compiled, emit_call, intrinsic, take
 from .moves import clear, copy
 from .planes import FILL, IN_PLACE, make_cut, scratch_bytes, together
@@ -24,21 +26,52 @@ from .planes import FILL, IN_PLACE, make_cut, scratch_bytes, together
 Array = npt.NDArray[Any]
 
 
-def pack(spec: Conv2dSpec, w: Array, threads: int) -> Array:
-    """The weights as the tiles walk over them: [block][ic][kw][kh][channel of the block]."""
-    blocks = w.reshape(-1, together(spec), *w.shape[1:])
-    return np.ascontiguousarray(blocks.transpose(0, 2, 4, 3, 1))
+class PlaneWeights:
+    """The weights in the two orders that the tiles walk over them, each made when it is first
+    asked for. Threads that ask at once make it twice."""
+
+    def __init__(self, w: Array) -> None:
+        self._w = w
+        self._planes: Array | None = None
+        self._channels: Array | None = None
+
+    def planes(self, spec: Conv2dSpec) -> Array:
+        """[block][ic][kw][kh][channel of the block]."""
+        if self._planes is None:
+            blocks = self._w.reshape(-1, together(spec), *self._w.shape[1:])
+            self._planes = np.ascontiguousarray(blocks.transpose(0, 2, 4, 3, 1))
+        return self._planes
+
+    def channels(self) -> Array:
+        """[kh][kw][channel]."""
+        if self._channels is None:
+            self._channels = pack_channels(self._w)
+        return self._channels
+
+
+def pack(spec: Conv2dSpec, w: Array, threads: int) -> PlaneWeights:
+    """The weights in the order that this spec's pictures need."""
+    weights = PlaneWeights(w)
+    if spec.layout == "NHWC" and spec.IC == spec.OC == spec.G:
+        weights.channels()
+    else:
+        weights.planes(spec)
+    return weights
 
 
 def run(
-    spec: Conv2dSpec, x: Array, packed: Array, bias: Array | None, out: Array, threads: int
+    spec: Conv2dSpec, x: Array, packed: PlaneWeights, bias: Array | None, out: Array, threads: int
 ) -> None:
     """Write conv2d(x) to ``out``; ``packed`` is what :func:`pack` made of the weights."""
+    if along_channels(spec, x.strides, out.strides):
+        convolve_channels(spec, x, packed.channels(), bias, out, threads)
+        return
     cut = make_cut(spec, x.strides, out.strides, threads)
+    weights = packed.planes(spec)
     workers = min(threads, cut.tasks)
     scratch = buffer(workers * cut.share)
     memory = (
-        address(x), address(packed), address(bias), address(out), scratch.address, *cut.memory,
+        address(x), address(weights), address(bias), address(out), scratch.address, *cut.memory,
     )
     _convolve(threads, workers, memory, cut.plan)
 

@@ -20,6 +20,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 
 from . import simd
+from .emitter import Emitter
 from .jit import intrinsic, native
 
 SUMS = 24 if simd.REGISTERS == 32 else 12
@@ -175,52 +176,19 @@ def _tile(
     def codegen(context, builder, signature, args):
         numbers = [constant.literal_value for constant in constants]
         dtype = np.dtype(f"f{like.bitwidth // 8}")
-        shape = Shape(dtype, *numbers, shorter=False)
+        shape = Shape._make((dtype, *numbers, False))
         _Emitter(builder, shape, args[12]).emit(*args[13:])
         return context.get_dummy_value()
 
     return types.void(*constants, like, *[types.intp] * 8), codegen
 
 
-class _Emitter:
+class _Emitter(Emitter):
     """Emits one tile: sums start with the bias, meet row after row, are limited and stored."""
 
     def __init__(self, builder: ir.IRBuilder, shape: Shape, job: ir.Value) -> None:
-        self.builder = builder
+        super().__init__(builder, shape.dtype, job, Job._fields)
         self.shape = shape
-        self.number = ir.FloatType() if shape.dtype.itemsize == 4 else ir.DoubleType()
-        self.size = shape.dtype.itemsize
-        self.lanes = simd.BITS // (8 * self.size)
-        self.vector = ir.VectorType(self.number, self.lanes)
-        self.job = {
-            name: self._word(job, 8 * i) for i, name in enumerate(Job._fields)
-        }
-
-    # ------------------------------------------------------------ short hands
-
-    def _word(self, address: ir.Value, offset: int) -> ir.Value:
-        at = self.builder.add(address, simd.INT(offset))
-        return self.builder.load(simd.emit_pointer(self.builder, at, simd.INT), align=8)
-
-    def _splat(self, address: ir.Value, offset: int) -> ir.Value:
-        at = self.builder.add(address, simd.INT(offset))
-        pointer = simd.emit_pointer(self.builder, at, self.number)
-        return simd.emit_splat(
-            self.builder, simd.emit_load(self.builder, pointer, self.number), self.lanes
-        )
-
-    def _plus(self, address: ir.Value, step: ir.Value, times: int) -> ir.Value:
-        if not times:
-            return address
-        return self.builder.add(address, self.builder.mul(step, simd.INT(times)))
-
-    def _load(self, address: ir.Value, mask: ir.Value | None) -> ir.Value:
-        if mask is None:
-            pointer = simd.emit_pointer(self.builder, address, self.vector)
-            return simd.emit_load(self.builder, pointer, self.number)
-        return simd.emit_masked_load(
-            self.builder, address, mask, ir.Constant(self.vector, 0.0)
-        )
 
     def _all(self) -> Iterator[tuple[int, int, int]]:
         """Channel, row and vector of every sum."""
@@ -228,8 +196,6 @@ class _Emitter:
             for r in range(self.shape.rows):
                 for v in range(self.shape.vectors):
                     yield m, r, v
-
-    # ------------------------------------------------------------ the tile
 
     def emit(
         self, x: ir.Value, column: ir.Value, row: ir.Value, weights: ir.Value, bias: ir.Value,
@@ -239,7 +205,7 @@ class _Emitter:
         self.weights: list[ir.Value] = []
         self.out, self.count = out, count
         self.sums = {at: cgutils.alloca_once(b, self.vector) for at in self._all()}
-        starts = [self._splat(bias, m * self.size) for m in range(shape.channels)]
+        starts = [self.splat(bias, m * self.size) for m in range(shape.channels)]
         for (m, _, _), place in self.sums.items():
             b.store(starts[m], place)
         self._find_masks(column)
@@ -265,7 +231,7 @@ class _Emitter:
             return
         for v in range(self.shape.vectors):
             for load, cells in enumerate(self._loads()):
-                first = self._plus(column, self.job["DW"], cells[0])
+                first = self.plus(column, self.job["DW"], cells[0])
                 first = self.builder.add(
                     first, simd.INT(v * self.lanes * self.shape.column_stride + cells[1])
                 )
@@ -298,7 +264,7 @@ class _Emitter:
         taps = shape.KH * shape.KW * shape.channels
         sums = shape.live * shape.vectors * shape.channels
         if shape.KW and taps + sums + SPARE <= simd.REGISTERS:
-            self.weights = [self._splat(weights, i * self.size) for i in range(taps)]
+            self.weights = [self.splat(weights, i * self.size) for i in range(taps)]
         for i in range((shape.rows - 1) * shape.row_stride + shape.KH):
             meets = [
                 (r, i - r * shape.row_stride) for r in range(shape.rows)
@@ -338,12 +304,12 @@ class _Emitter:
             if shape.KH:
                 step = simd.INT(shape.KH * shape.channels * self.size)
             for kw, vectors in enumerate(self._columns(x)):
-                self._products(vectors, self._plus(weights, step, kw), meets, kw)
+                self._products(vectors, self.plus(weights, step, kw), meets, kw)
             return
         with cgutils.for_range(b, self.job["KW"], intp=simd.INT) as loop:
             at = b.add(x, self._column(loop.index))
             vectors = [
-                self._load(b.add(at, simd.INT(v * self.lanes * self.size)), None)
+                self.load(b.add(at, simd.INT(v * self.lanes * self.size)), None)
                 for v in range(shape.vectors)
             ]
             self._products(vectors, b.add(weights, b.mul(loop.index, step)), meets, 0)
@@ -359,7 +325,7 @@ class _Emitter:
             for kw in range(shape.KW):
                 at = b.add(x, self._column(simd.INT(kw)))
                 yield [
-                    self._load(
+                    self.load(
                         b.add(at, simd.INT(v * self.lanes * self.size)), self.masks.get((v, kw))
                     )
                     for v in range(shape.vectors)
@@ -373,12 +339,12 @@ class _Emitter:
                 for load in (kw, kw + 1):
                     cells = loads[load][0] + loads[load][1] + 2 * v * self.lanes
                     at = b.add(x, simd.INT(cells * self.size))
-                    pair.append(self._load(at, self.masks.get((v, load))))
+                    pair.append(self.load(at, self.masks.get((v, load))))
                 pairs.append(pair)
             early = int(loads[kw + 1][1] < self.lanes)
-            yield [simd.emit_every_second(b, *pair, 0, early) for pair in pairs]
+            yield [simd.emit_every_second(b, low, high, 0, early) for low, high in pairs]
             if kw + 1 < shape.KW:
-                yield [simd.emit_every_second(b, *pair, 1, 0) for pair in pairs]
+                yield [simd.emit_every_second(b, low, high, 1, 0) for low, high in pairs]
 
     def _products(
         self, vectors: list[ir.Value], weights: ir.Value, meets: list[tuple[int, int]], kw: int
@@ -390,7 +356,7 @@ class _Emitter:
                 if self.weights:
                     weight = self.weights[(kw * self.shape.KH + kh) * channels + m]
                 else:
-                    weight = self._splat(weights, (kh * channels + m) * self.size)
+                    weight = self.splat(weights, (kh * channels + m) * self.size)
                 for v, vector in enumerate(vectors):
                     at = m, r, v
                     met[at] = simd.emit_fma(b, weight, vector, b.load(self.sums[at]))
@@ -399,22 +365,16 @@ class _Emitter:
 
     def _store(self, r: int) -> None:
         """Row r of every channel."""
-        b = self.builder
-        if self.shape.limited:
-            least = self._splat(self.job["limits"], 0)
-            most = self._splat(self.job["limits"], self.size)
-        for m in range(self.shape.channels):
-            row = self._plus(self._plus(self.out, self.job["out_channel"], m),
-                             self.job["out_row"], r)
-            for v in range(self.shape.vectors):
-                value = b.load(self.sums[m, r, v])
-                if self.shape.limited:
-                    value = b.select(b.fcmp_ordered(">", least, value), least, value)
-                    value = b.select(b.fcmp_ordered("<", most, value), most, value)
-                at = b.add(row, simd.INT(v * self.lanes * self.size))
-                if self.shape.whole:
-                    b.store(value, simd.emit_pointer(b, at, self.vector), align=self.size)
-                else:
+        b, shape = self.builder, self.shape
+        for m in range(shape.channels):
+            row = self.plus(self.plus(self.out, self.job["out_channel"], m),
+                            self.job["out_row"], r)
+            values = [b.load(self.sums[m, r, v]) for v in range(shape.vectors)]
+            if shape.limited:
+                values = self.limited(values)
+            for v, value in enumerate(values):
+                mask = None
+                if not shape.whole:
                     rest = b.sub(self.count, simd.INT(v * self.lanes))
                     mask = simd.emit_between(b, simd.INT(0), rest, self.lanes)
-                    simd.emit_masked_store(b, at, value, mask)
+                self.store(b.add(row, simd.INT(v * self.lanes * self.size)), value, mask)

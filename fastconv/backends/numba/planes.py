@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from ...spec import LEAKY_SLOPE, Conv2dSpec
 from . import simd
-from .activations import CODES
+from .activations import CODES, LIMITS, NO_LIMITS
 from .buffers import LINE, address, whole_lines
 from .jit import Plan, strides
 from .plane_tile import MOST_TAPS, SUMS, TALLEST, TOGETHER, WIDEST, Job, Shape, plane_code
@@ -47,7 +47,6 @@ _ITEMS_PER_THREAD = 4
 """So that a thread that was held up leaves work to the others."""
 FILL, IN_PLACE, PATCHED = range(3)
 """What an entry of :attr:`Cut.entries` asks for."""
-_LIMITS = {"relu": (0.0, np.inf), "relu6": (0.0, 6.0)}
 
 
 class Cut(NamedTuple):
@@ -153,7 +152,7 @@ class _Layout:
             column_stride=spec.SW if kind == IN_PLACE else 1,
             within=kind == PATCHED or (first >= 0 and last < spec.IW),
             whole=count == vectors * self.lanes, single=self.single,
-            limited=spec.activation in _LIMITS, shorter=high > 1,
+            limited=spec.activation in LIMITS, shorter=high > 1,
         )
 
 
@@ -167,15 +166,16 @@ def make_cut(spec: Conv2dSpec, x_strides: Strides, out_strides: Strides, threads
     steps, patch = layout.steps, layout.patch
     entries, codes = _entries(spec, layout)
     zeros = _zeros(_zero_bytes(spec, layout.lanes))
-    limits = np.array(_LIMITS.get(spec.activation or "", (-np.inf, np.inf)), dtype)
+    limits = np.array(LIMITS.get(spec.activation or "", NO_LIMITS), dtype)
     in_place, patched = np.arange(spec.KW) * spec.DW * size, patch.columns(spec) * size
-    common: dict[str, int] = dict(
-        channels=spec.IC // spec.G, x_group=x_strides[1] * (spec.IC // spec.G),
-        w_block=layout.block_weights(spec), out_block=out_strides[1] * layout.channels, 
-        KH=spec.KH, KW=spec.KW, DW=spec.DW, IW=spec.IW, zeros=address(zeros), limits=address(limits),
-        out_channel=out_strides[1] if dense else layout.sums_channel,
-        out_row=steps.jump * out_strides[2] if dense else layout.sums_row,
-    )
+    common = {
+        "channels": spec.IC // spec.G, "x_group": x_strides[1] * (spec.IC // spec.G),
+        "w_block": layout.block_weights(spec), "out_block": out_strides[1] * layout.channels,
+        "KH": spec.KH, "KW": spec.KW, "DW": spec.DW, "IW": spec.IW, "zeros": address(zeros),
+        "limits": address(limits),
+        "out_channel": out_strides[1] if dense else layout.sums_channel,
+        "out_row": steps.jump * out_strides[2] if dense else layout.sums_row,
+    }
     jobs = np.array([
         Job(**common, x_channel=x_strides[1], x_row=x_strides[2], IH=spec.IH, DH=spec.DH,
             hop=steps.hop, columns=address(in_place)),
@@ -198,7 +198,7 @@ def make_cut(spec: Conv2dSpec, x_strides: Strides, out_strides: Strides, threads
         slots=patch.slots, slot=patch.slot, patch_row=layout.patch_row,
         patch_channel=layout.patch_channel, patch_bytes=layout.patch_bytes, share=layout.share,
         dense=int(dense), sums_row=layout.sums_row, sums_channel=layout.sums_channel,
-        activation=0 if spec.activation in _LIMITS else CODES[spec.activation],
+        activation=0 if spec.activation in LIMITS else CODES[spec.activation],
         slope=LEAKY_SLOPE, **strides("x", x_strides), **strides("out", out_strides),
     )
     memory = (address(entries), address(jobs), address(jobs) + jobs.strides[0], address(zeros))
@@ -260,7 +260,8 @@ def _columns(spec: Conv2dSpec, lanes: int, dense: bool, widest: int) -> _Columns
     last = min(spec.OW, (spec.IW - 1 - reach + spec.PL) // spec.SW + 1)
     vectors = max(0, last - first) // lanes
     if not readable or (not narrow and vectors < _FEWEST_IN_PLACE):
-        return _Columns(tuple(_patched(0, spec.OW, lanes, widest)), min(spec.OW, _MOST_PATCHED * lanes))
+        entries = tuple(_patched(0, spec.OW, lanes, widest))
+        return _Columns(entries, min(spec.OW, _MOST_PATCHED * lanes))
     if not vectors:
         first = spec.OW
     bands = list(_bands(IN_PLACE, first, vectors, lanes, widest))
