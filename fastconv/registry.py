@@ -206,6 +206,7 @@ _CONV2D = (
     Kernel("conv2d", "direct", "numba", _float_only),
     Kernel("conv2d", "im2col", "numba", _float_only),
     Kernel("conv2d", "planar", "numba", _few_channels),
+    Kernel("conv2d", "separable", "numba", _separable, direct_sum=False, rms_error=1e-6),
     Kernel("conv2d", "im2col", "numpy", _float_only),
     Kernel("conv2d", "fft", "numpy", _float_only, direct_sum=False, rms_error=2e-6,
            paddings=("zeros", "circular")),

@@ -12,15 +12,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba.core import types
 
 from ...spec import Conv2dSpec
 from . import simd
 from .activations import activate_line
 from .buffers import address, buffer
 from .depthwise import along_channels, convolve_channels, pack_channels
-from .jit import Kernel, carray, compiled, emit_call, intrinsic, take
+from .jit import Kernel, carray, compiled, take
 from .moves import clear, copy
+from .plane_tile import call_plane
 from .planes import FILL, IN_PLACE, make_cut, scratch_bytes, together
 
 Array = npt.NDArray[Any]
@@ -156,13 +156,13 @@ def _slab(oh, rows, blocks, x, weights, bias, next_bias, out, patch, memory, q):
             to = out + column * q.out_column if q.dense else patch + q.patch_bytes
             if kind == IN_PLACE:
                 first = column * q.SW - q.PL
-                _call_tile(
+                call_plane(
                     code, in_place, blocks, x + first * size, first, ih, tiles, tall, weights,
                     bias, next_bias, to, count,
                 )
             else:
                 first = simd.load(entry + 48, 0)
-                _call_tile(
+                call_plane(
                     code, patched, 1, patch + first * size, first, 0, tiles, tall, weights,
                     bias, 0, to, count,
                 )
@@ -171,18 +171,6 @@ def _slab(oh, rows, blocks, x, weights, bias, next_bias, out, patch, memory, q):
                     step = block * q.together * q.out_channel
                     _finish(to + step, out + column * q.out_column + step, rows, count, q)
         entry += 56
-
-
-@intrinsic
-def _call_tile(
-    typingctx, code, job, blocks, x, column, row, tiles, tall, weights, bias, next_bias, out, count
-):
-    """A :func:`.plane_tile.plane_code`."""
-    def codegen(context, builder, signature, args):
-        emit_call(builder, args[0], args[1:])
-        return context.get_dummy_value()
-
-    return types.void(*[types.intp] * 13), codegen
 
 
 @compiled

@@ -21,7 +21,7 @@ from numba.core import cgutils, types
 
 from . import simd
 from .emitter import Emitter
-from .jit import intrinsic, native
+from .jit import emit_call, intrinsic, native
 
 SUMS = 24 if simd.REGISTERS == 32 else 12
 """Vectors of sums that leave registers for weights and pixels."""
@@ -154,6 +154,18 @@ def plane_code(shape: Shape) -> Any:
 
     name = "_".join(str(int(n)) for n in shape[1:])
     return native(plane, f"plane_{shape.dtype.name}_{name}", *[types.intp] * 12)
+
+
+@intrinsic
+def call_plane(
+    typingctx, code, job, blocks, x, column, row, tiles, tall, weights, bias, next_bias, out, count
+):
+    """A :func:`plane_code`."""
+    def codegen(context, builder, signature, args):
+        emit_call(builder, args[0], args[1:])
+        return context.get_dummy_value()
+
+    return types.void(*[types.intp] * 13), codegen
 
 
 _HOP, _OUT_ROW, _X_GROUP, _W_BLOCK, _OUT_BLOCK = map(
