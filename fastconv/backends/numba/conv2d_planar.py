@@ -125,14 +125,12 @@ def _chunk(chunk, blocks, x, weights, bias, next_bias, out, patch, memory, q):
     first, last = chunk * slabs // q.chunks, (chunk + 1) * slabs // q.chunks
     for number in range(first, last):
         residue, i = number // q.slabs, number % q.slabs
-        rows = (q.OH - residue + q.jump - 1) // q.jump
-        tall = rows - q.slabs * (q.slab - 1)  # so many slabs have all rows
-        row = i * (q.slab - 1) + min(i, tall)
-        count = q.slab - (i >= tall)
-        if count:
+        row = i * q.slab
+        rows = min(q.slab, (q.OH - residue + q.jump - 1) // q.jump - row)
+        if rows > 0:
             oh = residue + row * q.jump
             _slab(
-                oh, count, blocks, x, weights, bias, next_bias, out + oh * q.out_row, patch,
+                oh, rows, blocks, x, weights, bias, next_bias, out + oh * q.out_row, patch,
                 memory, q,
             )
 
@@ -146,31 +144,27 @@ def _slab(oh, rows, blocks, x, weights, bias, next_bias, out, patch, memory, q):
     for _ in range(q.entries):
         kind, code = simd.load(entry, 0), simd.load(entry + 8, 0)
         column, count = simd.load(entry + 16, 0), simd.load(entry + 24, 0)
-        high, tiles = simd.load(entry + 32, 0), simd.load(entry + 40, 0)
         if kind == FILL:
             _fill(patch, x, ih, (rows - 1) * q.row_stride + q.KH, column * q.SW - q.PL, q)
         else:
-            if high == 1:
-                tiles = rows
-            tall = rows - tiles * (high - 1)
             to = out + column * q.out_column if q.dense else patch + q.patch_bytes
             if kind == IN_PLACE:
                 first = column * q.SW - q.PL
                 call_plane(
-                    code, in_place, blocks, x + first * size, first, ih, tiles, tall, weights,
-                    bias, next_bias, to, count,
+                    code, in_place, blocks, x + first * size, first, ih, rows, weights, bias,
+                    next_bias, to, count,
                 )
             else:
-                first = simd.load(entry + 48, 0)
+                first = simd.load(entry + 32, 0)
                 call_plane(
-                    code, patched, 1, patch + first * size, first, 0, tiles, tall, weights,
-                    bias, 0, to, count,
+                    code, patched, 1, patch + first * size, first, 0, rows, weights, bias,
+                    0, to, count,
                 )
             if q.activation or not q.dense:
                 for block in range(blocks):
                     step = block * q.together * q.out_channel
                     _finish(to + step, out + column * q.out_column + step, rows, count, q)
-        entry += 56
+        entry += 40
 
 
 @compiled

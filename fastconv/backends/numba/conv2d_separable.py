@@ -86,8 +86,8 @@ class _Layout:
         self.lanes = simd.BITS // (8 * size)
         self.phases = min(spec.DH, spec.OH)
         rows = -(-spec.OH // spec.DH)  # of the first phase
-        self.strips = -(-rows // _ROWS)
-        self.high = -(-rows // self.strips)
+        self.high = min(rows, _ROWS)
+        self.strips = -(-rows // self.high)
         self.bands = -(-self.strips // _BAND)
         halo = (spec.KW - 1) * spec.DW
         # The blocks of a wide kernel are wide too: neighbours compute its extent twice.
@@ -120,9 +120,8 @@ def _make_cut(spec: Conv2dSpec, x_strides: Strides, out_strides: Strides) -> _Cu
     limited = spec.activation in LIMITS
     down = [
         plane_code(Shape(
-            dtype, 1, layout.high, vectors, KH=spec.KH if spec.KH <= MOST_TAPS else 0, KW=1,
+            dtype, 1, _ROWS, vectors, KH=spec.KH if spec.KH <= MOST_TAPS else 0, KW=1,
             row_stride=1, column_stride=1, within=True, whole=True, single=True, limited=False,
-            shorter=layout.high > 1,
         ))
         for vectors in (_DOWN, 1)
     ]
@@ -130,7 +129,6 @@ def _make_cut(spec: Conv2dSpec, x_strides: Strides, out_strides: Strides) -> _Cu
         plane_code(Shape(
             dtype, 1, 1, vectors, KH=1, KW=spec.KW if spec.KW <= MOST_TAPS else 0, row_stride=1,
             column_stride=1, within=True, whole=whole, single=False, limited=limited,
-            shorter=False,
         ))
         for vectors, whole in ((_ACROSS, True), (1, not dense or layout.lanes <= spec.OW))
     ]
@@ -204,11 +202,8 @@ def _band(phase, band, ow, cols, x, columns, rows, bias, out, between, memory, q
     """Some strips of a phase of the dilation, through both passes one after the other."""
     lanes, size = simd.lanes(q.zero), simd.itemsize(q.zero)
     height = (q.OH - phase + q.DH - 1) // q.DH
-    strips = q.strips if q.high > 1 else height
-    tall = height - strips * (q.high - 1)  # so many strips have all rows
-    begin, end = band * strips // q.bands, (band + 1) * strips // q.bands
-    first = begin * (q.high - 1) + min(begin, tall)
-    last = end * (q.high - 1) + min(end, tall)
+    begin, end = band * q.strips // q.bands, (band + 1) * q.strips // q.bands
+    first, last = begin * q.high, min(end * q.high, height)
     # Columns of x that the block reads, and how many zeros there are before and after them.
     left, reads = ow - q.PL, cols + (q.KW - 1) * q.DW
     start = min(max(left, 0), q.IW)
@@ -221,8 +216,10 @@ def _band(phase, band, ow, cols, x, columns, rows, bias, out, between, memory, q
     if copied:
         _copy(patch, source, phase + first * q.DH - q.PT, last - first + q.KH - 1, n, q)
     for strip in range(begin, end):
-        row = strip * (q.high - 1) + min(strip, tall)
-        count = q.high - (strip >= tall)
+        row = strip * q.high
+        count = min(q.high, height - row)
+        if count <= 0:
+            break
         ih = phase + row * q.DH - q.PT
         for term in range(q.terms):
             place = between + term * q.high * q.pitch
@@ -266,7 +263,6 @@ def _down(job, x, row, rows, n, weights, out, memory, q):
     """The first pass for n columns, at least a vector."""
     lanes, size = simd.lanes(q.zero), simd.itemsize(q.zero)
     wide = _DOWN * lanes
-    tall = int(rows == q.high)
     column = 0
     while column < n:
         code, step = memory[10], wide
@@ -274,7 +270,7 @@ def _down(job, x, row, rows, n, weights, out, memory, q):
             code, step = memory[11], lanes
             column = min(column, n - lanes)  # the last one computes some columns again
         call_plane(
-            code, job, 1, x + column * size, 0, row, 1, tall, weights, memory[9], 0,
+            code, job, 1, x + column * size, 0, row, rows, weights, memory[9], 0,
             out + column * size, step,
         )
         column += step
@@ -292,7 +288,7 @@ def _across(between, rows, n, weights, bias, out, memory, q):
             code, step = memory[13], lanes
             column = max(0, min(column, n - lanes))
         call_plane(
-            code, memory[8], 1, between + column * size, 0, 0, rows, rows, weights, bias, 0,
+            code, memory[8], 1, between + column * size, 0, 0, rows, weights, bias, 0,
             out + column * size, min(step, n - column),
         )
         column += step

@@ -81,6 +81,7 @@ class Shape(NamedTuple):
     channels: int
     """Of output."""
     rows: int
+    """At most; what is left over is computed by tiles of half as many, and so on."""
     vectors: int
     KH: int
     """0 for any number from ``rows`` on."""
@@ -98,8 +99,6 @@ class Shape(NamedTuple):
     """Whether there is one input channel: then output rows are complete one after the other."""
     limited: bool
     """Whether results are limited."""
-    shorter: bool
-    """Whether there are tiles of one row less, too."""
 
     @property
     def live(self) -> int:
@@ -115,57 +114,69 @@ def plane_code(shape: Shape) -> Any:
 
     Its arguments: the address of a :class:`Job`; how many blocks of output channels; the address
     of the first window's first column in row 0 and the number of that column; the first input
-    row; how many tiles, and how many of them (the first ones) have all rows; weights
-    ``[ic][kw][kh][channel]``; bias, and the bytes from a block's to the next; out; columns of
-    out that exist.
+    row; rows of output; weights ``[ic][kw][kh][channel]``; bias, and the bytes from a block's to
+    the next; out; columns of out that exist.
     """
-    (
-        channels, rows, vectors, KH, KW, row_stride, column_stride, within, whole, single, limited,
-        shorter,
-    ) = map(int, shape[1:])
-    less = max(1, rows - 1)
+    channels, most, vectors, KH, KW, row_stride, column_stride, within, whole, single, limited = (
+        map(int, shape[1:])
+    )
+    half, quarter = max(1, most // 2), max(1, most // 4)
     zero = shape.dtype.type(0)
 
     def plane(
-        job, blocks, x, column, first_row, tiles, tall, weights, bias, next_bias, first_out, count
+        job, blocks, x, column, first_row, rows, weights, bias, next_bias, first_out, count
     ):
         hop, out_row = simd.load(job + 8 * _HOP, 0), simd.load(job + 8 * _OUT_ROW, 0)
         for _ in range(blocks):
-            row, out = first_row, first_out
-            for _ in range(tall):
+            row, out, left = first_row, first_out, rows
+            while left >= most:
                 _tile(
-                    channels, rows, vectors, KH, KW, row_stride, column_stride, within, whole,
+                    channels, most, vectors, KH, KW, row_stride, column_stride, within, whole,
                     single, limited, zero, job, x, column, row, weights, bias, out, count,
                 )
-                row += rows * hop
-                out += rows * out_row
-            if shorter:
-                for _ in range(tiles - tall):
+                row, out, left = row + most * hop, out + most * out_row, left - most
+            if most > 1:
+                while left >= half:
                     _tile(
-                        channels, less, vectors, KH, KW, row_stride, column_stride, within, whole,
+                        channels, half, vectors, KH, KW, row_stride, column_stride, within, whole,
                         single, limited, zero, job, x, column, row, weights, bias, out, count,
                     )
-                    row += less * hop
-                    out += less * out_row
+                    row, out, left = row + half * hop, out + half * out_row, left - half
+            if half > 1:
+                while left >= quarter:
+                    _tile(
+                        channels, quarter, vectors, KH, KW, row_stride, column_stride, within,
+                        whole, single, limited, zero, job, x, column, row, weights, bias, out,
+                        count,
+                    )
+                    row, out = row + quarter * hop, out + quarter * out_row
+                    left -= quarter
+            if quarter > 1:
+                while left >= 1:
+                    _tile(
+                        channels, 1, vectors, KH, KW, row_stride, column_stride, within, whole,
+                        single, limited, zero, job, x, column, row, weights, bias, out, count,
+                    )
+                    row, out, left = row + hop, out + out_row, left - 1
             x += simd.load(job + 8 * _X_GROUP, 0)
             weights += simd.load(job + 8 * _W_BLOCK, 0)
             bias += next_bias
             first_out += simd.load(job + 8 * _OUT_BLOCK, 0)
 
     name = "_".join(str(int(n)) for n in shape[1:])
-    return native(plane, f"plane_{shape.dtype.name}_{name}", *[types.intp] * 12)
+    return native(plane, f"plane_{shape.dtype.name}_{name}", *[types.intp] * 11)
 
 
 @intrinsic
 def call_plane(
-    typingctx, code, job, blocks, x, column, row, tiles, tall, weights, bias, next_bias, out, count
+    typingctx, code, job, blocks, x, column, row, rows, weights, bias, next_bias, out, count
 ):
     """A :func:`plane_code`."""
     def codegen(context, builder, signature, args):
         emit_call(builder, args[0], args[1:])
         return context.get_dummy_value()
 
-    return types.void(*[types.intp] * 13), codegen
+    return types.void(*[types.intp] * 12), codegen
 
 
 _HOP, _OUT_ROW, _X_GROUP, _W_BLOCK, _OUT_BLOCK = map(
@@ -188,7 +199,7 @@ def _tile(
     def codegen(context, builder, signature, args):
         numbers = [constant.literal_value for constant in constants]
         dtype = np.dtype(f"f{like.bitwidth // 8}")
-        shape = Shape._make((dtype, *numbers, False))
+        shape = Shape._make((dtype, *numbers))
         _Emitter(builder, shape, args[12]).emit(*args[13:])
         return context.get_dummy_value()
 

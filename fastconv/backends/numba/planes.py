@@ -6,8 +6,7 @@ orders the cells are copied to a patch, with the padding written out. Rows above
 picture are one row of zeros: padded zeros are factors like any other.
 
 A slab is some rows of output, each a step of the dilation after the one before, so that they
-share their input rows. Slabs, and the tiles of a slab, have two heights that differ by one: a
-number of rows is divided as evenly as can be.
+share their input rows.
 """
 
 from __future__ import annotations
@@ -89,7 +88,7 @@ class _Layout:
         self.columns = _columns(spec, self.lanes, x_dense, self.widest)
         self.patch = _Patch(spec, self.lanes, self.columns.width)
         rows = -(-spec.OH // self.steps.jump)  # of the first residue
-        self.slab = _even(rows, self._most_rows(spec))
+        self.slab = min(rows, self._most_rows(spec))
         self.slabs = -(-rows // self.slab)
         taken = (self.slab - 1) * self.steps.stride + spec.KH
         self.patch_row = self.patch.pitch * size
@@ -108,7 +107,7 @@ class _Layout:
         cells = self.patch.pitch if self.columns.width else spec.IW
         row = cells * np.dtype(spec.dtype).itemsize * (spec.IC // spec.G) * self.steps.stride
         tile = self.tallest(spec, max(entry[3] for entry in self.columns.entries))
-        return max(tile, _SLAB // row)
+        return max(1, _SLAB // (row * tile)) * tile
 
     def tallest(self, spec: Conv2dSpec, vectors: int) -> int:
         """The most rows of a tile."""
@@ -138,21 +137,18 @@ class _Layout:
         plane = spec.IH * spec.IW * (spec.IC // spec.G) * np.dtype(spec.dtype).itemsize
         return max(1, _SLAB // plane)
 
-    def shape(
-        self, spec: Conv2dSpec, kind: int, column: int, count: int, vectors: int, high: int
-    ) -> Shape:
-        """The tile of an entry whose tiles have up to ``high`` rows."""
-        first = column * spec.SW - spec.PL
-        last = first + (vectors * self.lanes - 1) * spec.SW + (spec.KW - 1) * spec.DW
+    def shape(self, spec: Conv2dSpec, kind: int, vectors: int) -> Shape:
+        """The tile of an entry. Few shapes serve many pictures: a single vector is always masked
+        where it may have to be, and no other ever is."""
+        rows = self.tallest(spec, vectors)
         return Shape(
-            np.dtype(spec.dtype), self.channels, high, vectors,
+            np.dtype(spec.dtype), self.channels, rows, vectors,
             KH=spec.KH if spec.KH <= MOST_TAPS else 0,
             KW=spec.KW if spec.KW <= MOST_TAPS else 0,
-            row_stride=self.steps.stride if high > 1 else 1,
+            row_stride=self.steps.stride if rows > 1 else 1,
             column_stride=spec.SW if kind == IN_PLACE else 1,
-            within=kind == PATCHED or (first >= 0 and last < spec.IW),
-            whole=count == vectors * self.lanes, single=self.single,
-            limited=spec.activation in LIMITS, shorter=high > 1,
+            within=kind == PATCHED or vectors > 1 or spec.KW > MOST_TAPS, whole=vectors > 1,
+            single=self.single, limited=spec.activation in LIMITS,
         )
 
 
@@ -208,17 +204,16 @@ def make_cut(spec: Conv2dSpec, x_strides: Strides, out_strides: Strides, threads
 
 def _entries(spec: Conv2dSpec, layout: _Layout) -> tuple[Words, list[Any]]:
     """What the kernel does for a slab, one row each: kind, address of the code, first column,
-    columns, rows of the tiles, tiles, first column in the patch. And the code."""
+    columns, first column in the patch. And the code."""
     rows, codes, patch = [], [], 0
     for kind, column, count, vectors in layout.columns.entries:
-        high = _even(layout.slab, layout.tallest(spec, vectors))
         code = 0
         if kind == FILL:
             patch = column
         else:
-            codes.append(plane_code(layout.shape(spec, kind, column, count, vectors, high)))
+            codes.append(plane_code(layout.shape(spec, kind, vectors)))
             code = codes[-1].address
-        rows.append((kind, code, column, count, high, -(-layout.slab // high), column - patch))
+        rows.append((kind, code, column, count, column - patch))
     return np.array(rows, np.int64), codes
 
 
@@ -226,11 +221,6 @@ def together(spec: Conv2dSpec) -> int:
     """Output channels that are computed together: they share a group evenly."""
     of_group = spec.OC // spec.G
     return max(n for n in range(1, TOGETHER + 1) if of_group % n == 0)
-
-
-def _even(n: int, most: int) -> int:
-    """The larger share of ``n`` in as few nearly equal shares of up to ``most`` as it takes."""
-    return -(-n // -(-n // most))
 
 
 # ---------------------------------------------------------------- rows
