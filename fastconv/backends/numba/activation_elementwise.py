@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from ...spec import ActivationSpec
 from . import simd
-from .activations import CODES, activate
+from .activations import CODES, activate, activate_line
 from .buffers import address
 from .jit import Kernel, Plan, carray, compiled, take
 
@@ -86,7 +86,7 @@ def _elementwise(worker, tasks, memory, plan):
             row //= n
         count = min(_PIECE, size - start)
         if x_step == out_step == simd.itemsize(q.zero):
-            _dense(x_at, out_at, count, q)
+            activate_line(q.activation, q.slope, x_at, out_at, count, q.zero)
         else:
             for i in range(count):
                 v = simd.load(x_at + i * x_step, q.zero)
@@ -99,18 +99,3 @@ def _axis(axes, i):
     """Row ``i`` of the table of axes."""
     at = axes + 24 * i
     return simd.load(at, 0), simd.load(at + 8, 0), simd.load(at + 16, 0)
-
-
-@compiled
-def _dense(x, out, count, q):
-    """Vector after vector, the last one in part."""
-    nothing = simd.splat(q.zero)
-    lanes, size = simd.lanes(nothing), simd.itemsize(nothing)
-    i = 0
-    while i + lanes <= count:
-        v = simd.load(x + i * size, nothing)
-        simd.store(out + i * size, activate(q.activation, q.slope, v))
-        i += lanes
-    if i < count:
-        v = simd.load_part(x + i * size, count - i, nothing)
-        simd.store_part(out + i * size, activate(q.activation, q.slope, v), count - i)

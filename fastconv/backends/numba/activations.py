@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
 
 from . import simd
@@ -13,7 +14,9 @@ CODES = {
     "hardswish": 7,
 }
 """What kernels know the activations by."""
-
+LIMITS = {"relu": (0.0, inf), "relu6": (0.0, 6.0)}
+"""The activations that are limits of a sum: they cost next to nothing before it is stored."""
+NO_LIMITS = -inf, inf
 
 
 @compiled
@@ -37,6 +40,21 @@ def activate(code: int, slope: float, v: Any) -> Any:
         share = _clip6(simd.add(v, simd.constant(v, 3.0)))
         v = simd.mul(v, simd.div(share, simd.constant(v, 6.0)))
     return v
+
+
+@compiled
+def activate_line(code, slope, x, out, count, like):
+    """The activation of ``count`` dense numbers: vector after vector, the last one in part."""
+    nothing = simd.splat(like)
+    lanes, size = simd.lanes(nothing), simd.itemsize(nothing)
+    i = 0
+    while i + lanes <= count:
+        v = simd.load(x + i * size, nothing)
+        simd.store(out + i * size, activate(code, slope, v))
+        i += lanes
+    if i < count:
+        v = simd.load_part(x + i * size, count - i, nothing)
+        simd.store_part(out + i * size, activate(code, slope, v), count - i)
 
 
 @compiled

@@ -116,6 +116,75 @@ def emit_prefetch(builder: ir.IRBuilder, address: ir.Value) -> None:
     builder.call(function, [builder.inttoptr(address, pointer), to_read, second_cache, data])
 
 
+def emit_between(builder: ir.IRBuilder, low: ir.Value, high: ir.Value, lanes: int) -> ir.Value:
+    """The mask of the lanes from ``low`` to ``high`` − 1, which may lie anywhere."""
+    first = _limited(builder, low, lanes)
+    count = builder.sub(_limited(builder, high, lanes), first)
+    lane = builder.sub(_lane_numbers(range(lanes)), emit_splat(builder, first, lanes))
+    return builder.icmp_unsigned("<", lane, emit_splat(builder, count, lanes))
+
+
+def _limited(builder: ir.IRBuilder, n: ir.Value, lanes: int) -> ir.Value:
+    """``n`` between 0 and ``lanes``, as narrow as a lane's number."""
+    n = builder.select(builder.icmp_signed("<", n, INT(0)), INT(0), n)
+    n = builder.select(builder.icmp_signed(">", n, INT(lanes)), INT(lanes), n)
+    return builder.trunc(n, _LANE)
+
+
+def emit_masked_load(
+    builder: ir.IRBuilder, address: ir.Value, mask: ir.Value, rest: ir.Value
+) -> ir.Value:
+    """The lanes of ``mask`` from memory, the others from ``rest``."""
+    pointer = emit_pointer(builder, address, rest.type)
+    function = cgutils.get_or_insert_function(
+        builder.module,
+        ir.FunctionType(rest.type, [pointer.type, _LANE, mask.type, rest.type]),
+        f"llvm.masked.load.{_suffix(rest.type)}.p0",
+    )
+    return builder.call(function, [pointer, _LANE(_bytes(rest.type.element)), mask, rest])
+
+
+def emit_masked_store(
+    builder: ir.IRBuilder, address: ir.Value, vector: ir.Value, mask: ir.Value
+) -> None:
+    """Write the lanes of ``mask`` and nothing else."""
+    pointer = emit_pointer(builder, address, vector.type)
+    function = cgutils.get_or_insert_function(
+        builder.module,
+        ir.FunctionType(ir.VoidType(), [vector.type, pointer.type, _LANE, mask.type]),
+        f"llvm.masked.store.{_suffix(vector.type)}.p0",
+    )
+    builder.call(function, [vector, pointer, _LANE(_bytes(vector.type.element)), mask])
+
+
+def emit_every_second(
+    builder: ir.IRBuilder, low: ir.Value, high: ir.Value, first: int, early: int
+) -> ir.Value:
+    """Cells ``first``, ``first`` + 2, … of two vectors that follow each other; the second one
+    may begin one cell ``early``."""
+    width = low.type.count
+    wanted = [first + 2 * i for i in range(width)]
+    return builder.shuffle_vector(
+        low, high, _lane_numbers([i if i < width else i + early for i in wanted])
+    )
+
+
+def emit_fence(builder: ir.IRBuilder, values: Sequence[ir.Value]) -> list[ir.Value]:
+    """The same ``values``, computed before any load that follows. No instruction, but LLVM would
+    else load so far ahead in long straight code that it runs out of registers."""
+    register = "w" if _ARM else "v" if BITS == 512 else "x"
+    kinds: list[ir.Type] = [value.type for value in values]
+    constraints = [f"={register}"] * len(kinds) + [str(i) for i in range(len(kinds))]
+    result = kinds[0] if len(kinds) == 1 else ir.LiteralStructType(kinds)
+    fence = builder.asm(
+        ir.FunctionType(result, kinds), "", ",".join([*constraints, "~{memory}"]), list(values),
+        side_effect=True,
+    )
+    return [fence] if len(kinds) == 1 else [
+        builder.extract_value(fence, i) for i in range(len(kinds))
+    ]
+
+
 def _bytes(number: ir.Type) -> int:
     if isinstance(number, ir.IntType):
         return int(number.width) // 8
@@ -386,16 +455,10 @@ def load_part(typingctx: Any, address: Any, count: Any, fill: Any) -> Any:
 
     def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
         start, number_of, rest = args
-        pointer = emit_pointer(builder, start, rest.type)
         if not isinstance(fill, VectorType):
-            return emit_load(builder, pointer, rest.type)
+            return emit_load(builder, emit_pointer(builder, start, rest.type), rest.type)
         mask = _first_lanes(builder, number_of, fill.lanes)
-        function = cgutils.get_or_insert_function(
-            builder.module,
-            ir.FunctionType(rest.type, [pointer.type, _LANE, mask.type, rest.type]),
-            f"llvm.masked.load.{_suffix(rest.type)}.p0",
-        )
-        return builder.call(function, [pointer, _LANE(_bytes(rest.type.element)), mask, rest])
+        return emit_masked_load(builder, start, mask, rest)
 
     return fill(types.intp, types.intp, fill), codegen
 
@@ -408,14 +471,8 @@ def store_part(typingctx: Any, address: Any, value: Any, count: Any) -> Any:
 
     def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
         start, vector, number_of = args
-        pointer = emit_pointer(builder, start, vector.type)
         mask = _first_lanes(builder, number_of, value.lanes)
-        function = cgutils.get_or_insert_function(
-            builder.module,
-            ir.FunctionType(ir.VoidType(), [vector.type, pointer.type, _LANE, mask.type]),
-            f"llvm.masked.store.{_suffix(vector.type)}.p0",
-        )
-        builder.call(function, [vector, pointer, _LANE(_bytes(vector.type.element)), mask])
+        emit_masked_store(builder, start, vector, mask)
         return context.get_dummy_value()
 
     return types.void(types.intp, value, types.intp), codegen
@@ -431,13 +488,10 @@ def load_every_second(typingctx: Any, address: Any, like: Any) -> Any:
         ty = context.get_value_type(like)
         if not isinstance(like, VectorType):
             return emit_load(builder, emit_pointer(builder, args[0], ty), ty)
-        width = like.lanes
         low = emit_load(builder, emit_pointer(builder, args[0], ty), ty.element)
-        # The second vector starts one element early, so that its odd lanes are wanted.
-        later = builder.add(args[0], INT((width - 1) * _bytes(ty.element)))
+        later = builder.add(args[0], INT((like.lanes - 1) * _bytes(ty.element)))
         high = emit_load(builder, emit_pointer(builder, later, ty), ty.element)
-        wanted = list(range(0, width, 2)) + list(range(width + 1, 2 * width, 2))
-        return builder.shuffle_vector(low, high, _lane_numbers(wanted))
+        return emit_every_second(builder, low, high, 0, 1)
 
     return like(types.intp, like), codegen
 
