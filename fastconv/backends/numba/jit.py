@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
-from numba.core import types
+from numba.core import cgutils, types
 
 from ...errors import BackendUnavailableError
 from ..forks import forked
@@ -121,8 +121,10 @@ class Kernel:
     ``kernel(threads, workers, memory, plan)`` runs all workers on up to ``threads`` threads.
     """
 
-    def __init__(self, function: Function) -> None:
+    def __init__(self, function: Function, name: str = "") -> None:
+        """``name`` tells functions apart that differ in nothing but what they close over."""
         self._function = function
+        self._name = name or function.__name__.strip("_")
         self._codes: dict[np.dtype[Any], Any] = {}
         self.__doc__ = function.__doc__
 
@@ -135,7 +137,7 @@ class Kernel:
         _launch(threads, code.address, workers, np.array((0, *memory), np.int64), plan.address)
 
     def _compiled(self, record: np.dtype[Any]) -> Any:
-        name = f"{self._function.__name__.strip('_')}_{record['zero'].name}"
+        name = f"{self._name}_{record['zero'].name}"
         plan = types.CPointer(numba.from_dtype(record))
         return native(
             self._function, name, types.intp, types.intp, types.CPointer(types.intp), plan
@@ -172,6 +174,16 @@ def emit_call(builder: ir.IRBuilder, code: ir.Value, args: list[ir.Value]) -> No
     """A call of the native function at the address ``code``."""
     function = ir.FunctionType(ir.VoidType(), [arg.type for arg in args])
     builder.call(builder.inttoptr(code, function.as_pointer()), args)
+
+
+@intrinsic
+def call(typingctx, code, arguments):
+    """Call the native function at the address ``code`` with the tuple ``arguments``."""
+    def codegen(context, builder, signature, args):
+        emit_call(builder, args[0], cgutils.unpack_tuple(builder, args[1]))
+        return context.get_dummy_value()
+
+    return types.void(code, arguments), codegen
 
 
 @cache
