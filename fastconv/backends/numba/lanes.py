@@ -26,6 +26,19 @@ def _width(v: ir.Value) -> int:
     return int(v.type.count) if isinstance(v.type, ir.VectorType) else 1
 
 
+def _call(
+    builder: ir.IRBuilder, name: str, result: ir.Type, *args: ir.Value
+) -> ir.Value:
+    kind = ir.FunctionType(result, [arg.type for arg in args])
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), args)
+
+
+def _name(ty: ir.VectorType) -> str:
+    element = ty.element
+    kind = {ir.FloatType: "f32", ir.DoubleType: "f64"}.get(type(element), "i64")
+    return f"v{ty.count}{kind}"
+
+
 def _following(distance: int) -> Any:
     def emit(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
         lanes = range(distance, distance + _width(a))
@@ -105,8 +118,21 @@ def any_nan(typingctx: Any, vector: Any) -> Any:
     return types.boolean(vector), codegen
 
 
+_X86_MAXIMA = {
+    128: {"f32": "sse.max.ps", "f64": "sse2.max.pd"},
+    256: {"f32": "avx.max.ps.256", "f64": "avx.max.pd.256"},
+    512: {"f32": "avx512.max.ps.512", "f64": "avx512.max.pd.512"},
+}
+"""By bits of the vector: the instruction as such, because LLVM would take a comparison and a
+selection apart again, and join the halves with what is selected for NaN."""
+
+
 def _emit_lossy(builder: ir.IRBuilder, best: ir.Value, a: ir.Value) -> ir.Value:
-    return builder.select(builder.fcmp_ordered(">", best, a), best, a)
+    if not isinstance(a.type, ir.VectorType) or not simd.ON_X86:
+        return builder.select(builder.fcmp_ordered(">", best, a), best, a)
+    name = _X86_MAXIMA[simd.BITS][_name(a.type)[-3:]]
+    rounding = [_LANE(4)] if simd.BITS == 512 else []  # 4: as the processor is set
+    return _call(builder, f"llvm.x86.{name}", a.type, best, a, *rounding)
 
 
 maximum_of_numbers = simd.elementwise(2, _emit_lossy)
@@ -139,19 +165,6 @@ def _lanes_below(builder: ir.IRBuilder, count: ir.Value, lanes: int) -> ir.Value
     return builder.icmp_signed("<", _numbers(range(lanes)), splat)
 
 
-def _masked(
-    builder: ir.IRBuilder, name: str, result: ir.Type, *args: ir.Value
-) -> ir.Value:
-    kind = ir.FunctionType(result, [arg.type for arg in args])
-    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), args)
-
-
-def _name(ty: ir.VectorType) -> str:
-    element = ty.element
-    kind = {ir.FloatType: "f32", ir.DoubleType: "f64"}.get(type(element), "i64")
-    return f"v{ty.count}{kind}"
-
-
 @intrinsic
 def load_between(typingctx: Any, address: Any, first: Any, last: Any, fill: Any) -> Any:
     """The lanes from ``first`` on and before ``last`` from memory, the others from ``fill``.
@@ -168,7 +181,7 @@ def load_between(typingctx: Any, address: Any, first: Any, last: Any, fill: Any)
             builder.not_(_lanes_below(builder, low, fill.lanes)),
         )
         pointer = simd.emit_pointer(builder, start, rest.type)
-        return _masked(
+        return _call(
             builder, f"llvm.masked.load.{_name(rest.type)}.p0", rest.type, pointer,
             _LANE(fill.dtype.bitwidth // 8), mask, rest,
         )
@@ -192,7 +205,7 @@ def gather(typingctx: Any, address: Any, step: Any, count: Any, fill: Any) -> An
         pointers = builder.inttoptr(
             addresses, ir.VectorType(rest.type.element.as_pointer(), lanes)
         )
-        return _masked(
+        return _call(
             builder, f"llvm.masked.gather.{_name(rest.type)}.v{lanes}p0", rest.type, pointers,
             _LANE(fill.dtype.bitwidth // 8), _lanes_below(builder, number_of, lanes), rest,
         )
@@ -223,7 +236,7 @@ def store_integers(
         sums = builder.add(sums, simd.emit_splat(builder, start, lanes))
         mask = _lanes_below(builder, number_of, lanes)
         pointer = simd.emit_pointer(builder, to, words)
-        _masked(
+        _call(
             builder, f"llvm.masked.store.{_name(words)}.p0", ir.VoidType(), sums, pointer,
             _LANE(8), mask,
         )

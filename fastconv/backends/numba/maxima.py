@@ -39,7 +39,6 @@ def _best(
 ):
     """The maxima, and by how much further than their windows' starts they are."""
     best = nothing
-    size = simd.itemsize(nothing)
     for i in range(rows):
         for j in range(taps):
             left = column + j * column_tap

@@ -83,7 +83,8 @@ def workspace_bytes(spec: Pool2dSpec, threads: int) -> int:
     """The joined rows of each thread, in either memory order."""
     columns = _Axis.of_columns(spec)
     size = np.dtype(spec.dtype).itemsize
-    cells = max(columns.cells_of_row() + FURTHER, columns.cells_of_block(columns.block(spec.C), spec.C))
+    block = columns.cells_of_block(columns.block(spec.C), spec.C)
+    cells = max(columns.cells_of_row() + FURTHER, block)
     return threads * _pitch(cells * size) + LINE
 
 
