@@ -34,22 +34,25 @@ class _Exp(NamedTuple):
         return 1.5 * 2.0**self.mantissa
 
 
-def _hex(*numbers: str) -> tuple[float, ...]:
-    return tuple(map(float.fromhex, numbers))
+_hex = float.fromhex
+
+
+def _all_hex(*numbers: str) -> tuple[float, ...]:
+    return tuple(map(_hex, numbers))
 
 
 _EXP = {
-    32: _Exp(32, 23, 127, *_hex("0x1.63p-1", "-0x1.bd0106p-13"), -104.0, _hex(
+    32: _Exp(32, 23, 127, _hex("0x1.63p-1"), _hex("-0x1.bd0106p-13"), -104.0, _all_hex(
         "0x1.fffffep-2", "0x1.5554bp-3", "0x1.555674p-5", "0x1.122776p-7", "0x1.6bec06p-10",
     )),
-    64: _Exp(64, 52, 1023, *_hex("0x1.62e42feep-1", "0x1.a39ef35793c76p-33"), -746.0, _hex(
+    64: _Exp(64, 52, 1023, _hex("0x1.62e42feep-1"), _hex("0x1.a39ef35793c76p-33"), -746.0, _all_hex(
         "0x1.0000000000005p-1", "0x1.5555555555539p-3", "0x1.55555555522b8p-5",
         "0x1.1111111118fa9p-7", "0x1.6c16c17edba42p-10", "0x1.a01a017515664p-13",
         "0x1.a019a76f56f91p-16", "0x1.71de88058d787p-19", "0x1.28a1dfeb6446cp-22",
         "0x1.ae6ba9c908993p-26",
     )),
 }
-_LOG2_E = float.fromhex("0x1.71547652b82fep+0")
+_LOG2_E = _hex("0x1.71547652b82fep+0")
 _VANISHES = -40.0
 """1 − e to this power has long been 1."""
 
