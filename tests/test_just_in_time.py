@@ -52,7 +52,7 @@ def test_nowhere_to_keep_kernels() -> None:
     nowhere = "/proc/nowhere"
     found = _call(
         nowhere, HOME=nowhere, XDG_CACHE_HOME=nowhere,
-        NUMBA_CACHE_LOCATOR_CLASSES="_UserProvidedCacheLocator",
+        NUMBA_CACHE_LOCATOR_CLASSES="UserProvidedCacheLocator",
     )
     assert found[1] == "False"
 

@@ -354,7 +354,7 @@ def windows_apart(op: int, dtype: np.dtype[Any]) -> Any:
         for i in range(n):
             x = line + simd.load(columns + 32 * i, 0) * size
             cells = simd.load(columns + 32 * i + 8, 0)
-            if tap == size and cells >= width:
+            if tap == size and cells >= 2 * width:
                 total = total_of_line(op, x, cells, zero)
             else:
                 total = start_of(op, zero)
