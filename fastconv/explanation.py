@@ -45,6 +45,8 @@ class Explanation:
     copies: tuple[str, ...]
     tuned: bool = False
     """Whether the choice comes from measurements that ``tune()`` has kept."""
+    compiles: bool = False
+    """Whether the call would first wait for a just-in-time compiler, see ``warmup()``."""
 
     @property
     def rejected(self) -> dict[str, str]:
@@ -70,6 +72,8 @@ class Explanation:
             f"{'s' if self.threads > 1 else ''}",
         ]
         lines += [f"copy: {copy}" for copy in self.copies]
+        if self.compiles:
+            lines.append("compiles first, once; warmup() does it beforehand")
         width = max(len(c.name) for c in self.candidates)
         timed = any(c.measured is not None for c in self.candidates)
         if timed:
@@ -113,6 +117,7 @@ def explain_spec(
         backend=choice.row.backend, threads=choice.threads, flops=spec.flops, bytes=spec.bytes,
         seconds=predicted(choice.row, spec, choice.threads, packed=packed),
         candidates=candidates, copies=_copies(spec, choice.spec), tuned=choice.tuned,
+        compiles=bool(spec.flops) and trial.will_compile(op, spec, choice.row, choice.threads),
     )
 
 
@@ -158,7 +163,8 @@ def explain(
     Explanation
         Printable; ``chosen``, ``algorithm``, ``backend``, ``rejected`` (name → reason),
         ``flops``, ``bytes`` (of x, w and out), ``seconds`` (predicted), ``measured`` (None if
-        it was not), ``tuned``, ``threads``, ``copies``.
+        it was not), ``tuned``, ``threads``, ``copies``, ``compiles`` (whether the call would
+        first wait for a just-in-time compiler).
 
     Raises
     ------

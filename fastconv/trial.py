@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
 from time import perf_counter, sleep
 from typing import Any
 
@@ -128,6 +130,20 @@ class _Side:
         return (self._clock() - start) / len(calls)
 
 
+def will_compile(op: str, spec: Spec, row: Kernel, threads: int) -> bool:
+    """Whether a call of ``row`` would wait for a compiler: only backends that have a module
+    ``jit`` do, and that has ``would_compile(call)``."""
+    name = f"fastconv.backends.{row.backend}.jit"
+    if find_spec(name) is None:
+        return False
+    try:
+        given = _given(op, spec, _untouched)
+        would_compile: Callable[[Call], bool] = import_module(name).would_compile
+        return would_compile(lambda: _trial(given, spec, row, threads)[0]())
+    except MemoryError:  # nor would the call have enough
+        return False
+
+
 @contextmanager
 def _no_collector() -> Iterator[None]:
     """A garbage collection inside one row's turn would be charged to it."""
@@ -154,24 +170,28 @@ class _Given:
     indices: Array | None = None
 
 
-def _given(op: str, spec: Spec) -> _Given:
+Fill = Callable[[np.random.Generator, tuple[int, ...], str], Array]
+
+
+def _given(op: str, spec: Spec, fill: Fill | None = None) -> _Given:
     rng = np.random.default_rng(1)
+    fill = fill or _random
     if isinstance(spec, ActivationSpec):
-        x = _random(rng, (spec.size,), spec.kernel_spec.dtype)
+        x = fill(rng, (spec.size,), spec.kernel_spec.dtype)
         return _Given(x, np.zeros_like(x))
     if isinstance(spec, (Conv2dSpec, ConvPool2dSpec)):
         source, result = spec.x_shape, spec.out_shape
         if op == "conv2d_input_grad":
             source, result = result, source
-        w = _random(rng, spec.w_shape, spec.dtype)
+        w = fill(rng, spec.w_shape, spec.dtype)
         w /= np.asarray(math.sqrt(w[0].size), w.dtype)  # results around 1
         return _Given(
-            _random(rng, in_layout(source, spec.layout), spec.dtype),
+            fill(rng, in_layout(source, spec.layout), spec.dtype),
             np.zeros(in_layout(result, spec.layout), w.dtype), w,
-            _random(rng, (result[1],), spec.dtype) if spec.bias else None,
+            fill(rng, (result[1],), spec.dtype) if spec.bias else None,
         )
     dtype = spec.kernel_spec.dtype
-    x = _random(rng, in_layout(spec.x_shape, spec.layout), dtype)
+    x = fill(rng, in_layout(spec.x_shape, spec.layout), dtype)
     out = np.zeros(in_layout(spec.out_shape, spec.layout), x.dtype)
     indices = None
     if isinstance(spec, UnpoolSpec):
@@ -192,6 +212,11 @@ def _random(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> Arr
     if kind.kind in "iu":
         return rng.integers(0, 100, shape).astype(kind)
     return rng.standard_normal(shape, np.float32).astype(kind, copy=False)
+
+
+def _untouched(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> Array:
+    """Zeros, most of which are nowhere before somebody writes to them."""
+    return np.zeros(shape, dtype_of(dtype))
 
 
 def _trial(

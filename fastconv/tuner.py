@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +11,7 @@ from . import choices, config, trial
 from .choices import Timing
 from .dispatch import choose_anew, instruction_set, predicted, recorded
 from .explanation import Explanation, explain_spec
+from .progress import Advance, bar
 from .registry import Kernel
 from .shapes import described
 from .spec import Spec
@@ -21,7 +21,6 @@ SHORT = 2e-3
 """Calls that one thread is predicted to finish in less are also measured on one thread."""
 
 Case = tuple[str, Spec]
-Advance = Callable[[], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +97,7 @@ def tune(
     cases = [case for case in dict.fromkeys(_cases(what, shapes, options)) if case[1].flops]
     rows = {case: trial.promising(*case) for case in cases}
     found, reasons = [], []
-    with _bar(sum(map(len, rows.values())), progress) as advance:
+    with bar("Measuring kernels", sum(map(len, rows.values())), progress) as advance:
         for (op, spec), candidates in rows.items():
             times = _measured(op, spec, candidates, threads, seconds, advance)
             reasons.append(choices.keep(op, spec, threads, instruction_set(), times))
@@ -166,19 +165,3 @@ def _outcome(
     ).name
     gain = times[before].seconds(False) / times[told.chosen].seconds(False)
     return Tuned(told, before, gain)
-
-
-@contextmanager
-def _bar(total: int, wanted: bool) -> Iterator[Advance]:
-    """A progress bar for those who wait at a terminal."""
-    try:
-        from rich.console import Console
-        from rich.progress import Progress
-    except ModuleNotFoundError:
-        wanted = False
-    if not wanted:
-        yield lambda: None
-        return
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("Measuring kernels", total=total)
-        yield lambda: bar.advance(task)

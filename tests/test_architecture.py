@@ -20,7 +20,7 @@ PACKAGE = Path(fc.__file__).parent
 CSRC = Path(__file__).parent.parent / "csrc"
 
 LEVELS = (
-    ("errors",), ("spec",), ("config", "memory", "halves", "registry"),
+    ("errors",), ("spec",), ("config", "memory", "halves", "progress", "registry"),
     ("heuristics", "choices", "arrays"), ("rank",), ("dispatch", "shapes"),
     ("environment", "warm"), ("ops",), ("trial",), ("explanation",), ("plan",), ("tuner",),
     ("compat",), ("demo",), ("commands",), ("cli",), ("__init__",), ("__main__",),

@@ -211,6 +211,63 @@ def test_a_wing_first_used_in_a_forked_child(parent: str, child: str) -> None:
     assert out.strip() == "0"
 
 
+LAYERS = ("omp", "workqueue", "tbb")
+"""Of Numba."""
+
+
+@pytest.mark.skipif("numba" not in PRESENT, reason=str(available("numba")))
+@pytest.mark.parametrize("layer", LAYERS)
+def test_every_threading_layer(layer: str) -> None:
+    """The same bits with any number of threads, from several Python threads at once and in a
+    forked child, whichever layer Numba has."""
+    out = python("""
+        import os, signal, sys, warnings
+        from concurrent.futures import ThreadPoolExecutor
+        import numba, numpy as np, fastconv as fc
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python ≥ 3.12 warns of any fork
+        try:
+            numba.get_num_threads()
+        except ValueError:
+            sys.exit(print("absent"))
+        rng = np.random.default_rng(0)
+        x = rng.standard_normal((4, 32, 40, 40)).astype("f4")
+        w = rng.standard_normal((32, 32, 3, 3)).astype("f4")
+        called = dict(backend="numba")
+        def work():
+            y = fc.conv2d(x, w, padding=1, **called)
+            return [y, fc.conv_transpose2d(x, w, stride=2, **called),
+                    *fc.max_pool2d(y, 3, stride=2, padding=1, return_indices=True, **called),
+                    fc.avg_pool2d(y, 3, stride=1, padding=1, **called),
+                    fc.avg_pool2d(y, 2, layout="NHWC", **called), fc.tanh(y, **called)]
+        fc.set_num_threads(1)
+        wanted = work()
+        def check(threads=None):
+            with fc.options(threads=threads):
+                return all(a.tobytes() == b.tobytes() for a, b in zip(wanted, work()))
+        assert numba.config.NUMBA_NUM_THREADS == 3
+        for threads in (2, 3, 7):  # more than Numba has
+            fc.set_num_threads(threads)
+            assert check(), threads
+            assert numba.get_num_threads() == 3, "the setting of somebody else was changed"
+        assert all(map(check, (1, 2, 3)))
+        assert numba.threading_layer() == os.environ["NUMBA_THREADING_LAYER"]
+        with ThreadPoolExecutor(4) as pool:
+            assert all(pool.map(check, (1, 2, 3) * 6, timeout=60))
+        for _ in range(2 if hasattr(os, "fork") else 0):
+            child = os.fork()
+            if child == 0:
+                signal.alarm(60)  # a hang ends here
+                os._exit(0 if check(1) and check(3) else 3)
+            _, status = os.waitpid(child, 0)
+            assert status == 0, f"the child ended with {status}"
+            assert check(3)
+        print("same")
+    """, NUMBA_THREADING_LAYER=layer, NUMBA_NUM_THREADS="3").stdout.strip()
+    if out == "absent":
+        pytest.skip(f"this Numba has no threading layer {layer!r}")
+    assert out == "same"
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="counts threads through /proc")
 @pytest.mark.parametrize("backend", [b for b in PRESENT if b in ("cython", "numpy")])
 def test_one_thread_starts_no_other(backend: str) -> None:

@@ -6,7 +6,7 @@ from math import inf
 from typing import Any
 
 from . import simd
-from .exponential import exp_of_minus, nearest_power, power_of_two, rest, series
+from .exponential import exp_of_negative, expm1_of_negative
 from .jit import compiled
 
 CODES = {
@@ -38,7 +38,7 @@ def activate(code: int, slope: float, v: Any) -> Any:
         v = simd.mul(v, _sigmoid(v))
     elif code == 7:
         share = _clip6(simd.add(v, simd.constant(v, 3.0)))
-        v = simd.mul(v, simd.div(share, simd.constant(v, 6.0)))
+        v = simd.mul(v, simd.mul(share, simd.constant(v, 1 / 6)))
     return v
 
 
@@ -66,19 +66,13 @@ def _clip6(v: Any) -> Any:
 @compiled
 def _sigmoid(v: Any) -> Any:
     """1 / (1 + e^−v), or for v < 0 the equal e^v / (1 + e^v), which keeps its digits."""
-    one = simd.constant(v, 1.0)
-    e = exp_of_minus(simd.absolute(v))
-    return simd.div(simd.select(simd.less(v, simd.constant(v, 0.0)), e, one), simd.add(one, e))
+    zero, one = simd.constant(v, 0.0), simd.constant(v, 1.0)
+    e = exp_of_negative(simd.sub(simd.constant(v, -0.0), simd.absolute(v)))
+    return simd.div(simd.select(simd.less(v, zero), e, one), simd.add(e, one))
 
 
 @compiled
 def _tanh(v: Any) -> Any:
-    """t / (t + 2) with t = e^2|v| − 1, which has all its digits near 0 too."""
-    one, two = simd.constant(v, 1.0), simd.constant(v, 2.0)
-    x, most = simd.mul(simd.absolute(v), two), simd.constant(v, 40.0)
-    x = simd.select(simd.less(x, most), x, most)  # tanh(20) rounds to 1 in both types
-    n = nearest_power(x)
-    scale = power_of_two(n)
-    t = simd.fma(scale, series(rest(x, n)), simd.sub(scale, one))
-    y = simd.copysign(simd.div(t, simd.add(t, two)), v)
-    return simd.select(simd.is_nan(v), v, y)
+    """−m / (2 + m) with m = e^−2|v| − 1, which keeps every digit near 0."""
+    m = expm1_of_negative(simd.mul(simd.constant(v, -2.0), simd.absolute(v)))
+    return simd.copysign(simd.div(m, simd.add(m, simd.constant(v, 2.0))), v)

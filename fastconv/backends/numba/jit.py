@@ -12,8 +12,10 @@ is known here:
 - ``omp`` ends a process that was forked after it: a forked child computes serially.
 
 Native code is kept on disk. Numba looks only at a function's own file to see whether what it
-kept is stale, so the names it keeps them by carry a hash of this whole folder; and where
-nothing can be read or written, code is compiled in memory.
+kept is stale, so the names it keeps them by carry a hash of all that a kernel may be made of: this
+folder, what the wings share, and the processor, since two kinds of machine may share a home but
+not a file. Where nothing can be read or written, code is compiled in memory.
+:func:`would_compile` tells beforehand whether a call waits for the compiler.
 """
 
 from __future__ import annotations
@@ -23,16 +25,20 @@ import os
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from contextvars import ContextVar
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from time import perf_counter
 from types import FunctionType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
-from numba.core import types
+from numba.core import cgutils, types
+from numba.core.caching import FunctionCache
+from numba.core.registry import cpu_target
 
 from ...errors import BackendUnavailableError
 from ..forks import forked
@@ -60,12 +66,50 @@ inlined = numba.njit(
 """The same for short functions in inner loops, where LLVM would not inline them by itself."""
 
 
-def _hash_of_sources() -> str:
-    sources = sorted(Path(__file__).parent.glob("*.py"))
-    return hashlib.sha256(b"\0".join(path.read_bytes() for path in sources)).hexdigest()[:12]
+def _hash_of_all() -> str:
+    folder = Path(__file__).parent
+    sources = sorted([*folder.glob("*.py"), *folder.parent.glob("*.py")])
+    target = cpu_target.target_context.codegen().magic_tuple()
+    parts = [*(path.read_bytes() for path in sources), repr(target).encode()]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:12]
 
 
-_SOURCES = _hash_of_sources()
+_ALL = _hash_of_all()
+
+
+class _NotCompiled(Exception):
+    """What :func:`would_compile` waits for."""
+
+
+_asking: ContextVar[bool] = ContextVar("fastconv_would_compile", default=False)
+
+
+seconds: dict[str, float] = {}
+"""What each function took in this process to be compiled or loaded."""
+
+
+def would_compile(call: Callable[[], object]) -> bool:
+    """Whether ``call`` needs a kernel that is neither in memory nor on disk.
+
+    The call is made, but its kernels do not run: its arrays are neither read nor written.
+    """
+    token = _asking.set(True)
+    try:
+        call()
+    except _NotCompiled:
+        return True
+    finally:
+        _asking.reset(token)
+    return False
+
+
+def _is_kept(function: FunctionType) -> bool:
+    """Whether its native code is on disk, as far as Numba lets that be known."""
+    try:
+        folder = Path(FunctionCache(function).cache_path)
+        return any(folder.glob(f"*.{function.__qualname__}-*.nbi"))
+    except Exception:  # there is no folder, or a version of Numba does it differently
+        return False
 
 
 def _compile(function: Function, name: str, decorate: Callable[..., Any], **options: Any) -> Any:
@@ -74,15 +118,23 @@ def _compile(function: Function, name: str, decorate: Callable[..., Any], **opti
         function.__code__, function.__globals__, function.__name__, None, function.__closure__
     )
     named.__module__ = function.__module__
-    named.__qualname__ = f"{name}_{_SOURCES}"
+    named.__qualname__ = f"{name}_{_ALL}"
+    if _asking.get() and not _is_kept(named):
+        raise _NotCompiled
+    start = perf_counter()
     try:
         return decorate(cache=True, **_OPTIONS, **options)(named)
     except Exception:  # of whatever kind: a folder, a full disk, a damaged file
         return decorate(cache=False, **_OPTIONS, **options)(named)
+    finally:
+        seconds[name] = perf_counter() - start
 
 
 def native(function: Function, name: str, *arguments: types.Type) -> Any:
-    """``function`` as a C function of ``arguments``; its ``address`` holds while it lives."""
+    """``function`` as a C function of ``arguments``; its ``address`` holds while it lives.
+
+    ``name`` tells all functions apart, those too that differ in what they close over.
+    """
     signature = types.void(*arguments)
     return _compile(function, name, lambda **options: numba.cfunc(signature, **options))
 
@@ -121,8 +173,10 @@ class Kernel:
     ``kernel(threads, workers, memory, plan)`` runs all workers on up to ``threads`` threads.
     """
 
-    def __init__(self, function: Function) -> None:
+    def __init__(self, function: Function, name: str = "") -> None:
+        """``name`` tells functions apart that differ in nothing but what they close over."""
         self._function = function
+        self._name = name or function.__name__.strip("_")
         self._codes: dict[np.dtype[Any], Any] = {}
         self.__doc__ = function.__doc__
 
@@ -135,7 +189,7 @@ class Kernel:
         _launch(threads, code.address, workers, np.array((0, *memory), np.int64), plan.address)
 
     def _compiled(self, record: np.dtype[Any]) -> Any:
-        name = f"{self._function.__name__.strip('_')}_{record['zero'].name}"
+        name = f"{self._name}_{record['zero'].name}"
         return native(self._function, name, types.intp, types.intp, MEMORY, _pointer_to(record))
 
 
@@ -205,6 +259,16 @@ def emit_call(builder: ir.IRBuilder, code: ir.Value, args: list[ir.Value]) -> No
     builder.call(builder.inttoptr(code, function.as_pointer()), args)
 
 
+@intrinsic
+def call(typingctx, code, arguments):
+    """Call the native function at the address ``code`` with the tuple ``arguments``."""
+    def codegen(context, builder, signature, args):
+        emit_call(builder, args[0], cgutils.unpack_tuple(builder, args[1]))
+        return context.get_dummy_value()
+
+    return types.void(code, arguments), codegen
+
+
 @cache
 def _launcher(parallel: bool) -> Any:
     signature = types.void(types.intp, types.intp, types.intp[::1], types.intp)
@@ -218,10 +282,13 @@ def _launch(
     threads: int, code: int, workers: int, memory: npt.NDArray[np.int64], plan: int
 ) -> None:
     threads = min(threads, workers, numba.config.NUMBA_NUM_THREADS)
-    if threads <= 1 or (forked() and _layer() == "omp"):
-        _launcher(False)(code, workers, memory, plan)
+    alone = threads <= 1 or (forked() and _layer() == "omp")
+    run = _launcher(not alone)
+    if _asking.get():
         return
-    run = _launcher(True)
+    if alone:
+        run(code, workers, memory, plan)
+        return
     with _turn():
         before = numba.get_num_threads()
         numba.set_num_threads(threads)

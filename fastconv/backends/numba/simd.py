@@ -25,6 +25,7 @@ from .jit import intrinsic
 _TRIPLE, _, _FEATURES = cpu_target.target_context.codegen().magic_tuple()
 _HAS = frozenset(_FEATURES.split(","))
 _ARM = _TRIPLE.startswith(("aarch64", "arm64"))
+ON_X86 = _TRIPLE.startswith("x86_64")
 
 BITS = 512 if "+avx512f" in _HAS else 256 if "+avx" in _HAS else 128
 """Width of a vector. Asked from Numba, whose target features decide (NUMBA_CPU_FEATURES)."""
