@@ -232,17 +232,6 @@ def _call_kernel(typingctx, code, worker, tasks, memory, plan):
 
 
 @intrinsic
-def call(typingctx, code, words):
-    """Call the :func:`native` function at the address ``code``; its arguments are a tuple."""
-    def codegen(context, builder, signature, args):
-        words = [builder.extract_value(args[1], i) for i in range(len(signature.args[1]))]
-        emit_call(builder, args[0], words)
-        return context.get_dummy_value()
-
-    return types.void(types.intp, words), codegen
-
-
-@intrinsic
 def take(typingctx, tasks):
     """The number of a task that nobody has taken yet; ends are for the kernel to see."""
     def codegen(context, builder, signature, args):
