@@ -21,22 +21,21 @@ from fastconv.backends.cython.memory cimport give, take
 
 import numpy as np
 
+from fastconv.backends import winograd as sizes
 from fastconv.backends.winograd import transforms
 from fastconv.spec import LEAKY_SLOPE
 
 cnp.import_array()
 
 cdef enum:
-    LINE = 64                  # bytes of a cache line
-    KEPT_BYTES = 1024 * 1024   # of transformed weights that stay near from block to block:
-    BLOCK_BYTES = 1024 * 1024  # then these for the values and products of a block,
-    LARGE_BLOCK_BYTES = 3 << 20  # else many tiles, that the weights be transformed less often
-    CHUNK_BYTES = 640 * 1024   # of those that are transformed together
-    FEWEST = 12                # tiles that make a panel of weights worth loading
-    MOST_COLUMNS = 32          # tiles of a block side by side
-    LONGEST_CHUNK = 64         # channels, see winograd_tile.h
-    MOST_SIMULATED = 16        # threads whose shares are compared beforehand
-    SHARING = 17               # sixteenths: what is shared passes from core to core
+    LINE = 64            # bytes of a cache line
+    MOST_SIMULATED = 16  # threads whose shares are compared beforehand
+
+# What these mean is said where they stand, for all wings.
+cdef Py_ssize_t KEPT_BYTES = sizes.KEPT_BYTES, BLOCK_BYTES = sizes.BLOCK_BYTES
+cdef Py_ssize_t LARGE_BLOCK_BYTES = sizes.LARGE_BLOCK_BYTES, CHUNK_BYTES = sizes.CHUNK_BYTES
+cdef Py_ssize_t SHORTEST_CHUNK = sizes.SHORTEST_CHUNK, LONGEST_CHUNK = sizes.LONGEST_CHUNK
+cdef Py_ssize_t FEWEST = sizes.FEWEST, MOST_COLUMNS = sizes.MOST_COLUMNS, SHARING = sizes.SHARING
 
 
 cdef inline Py_ssize_t ceil_div(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
@@ -79,7 +78,7 @@ cdef Shape shape_of(Py_ssize_t m, spec):
         s.panels += s.panels % 2  # two threads find as many each
     widest = ceil_div(s.vectors, s.panels)
     w.chunk = LONGEST_CHUNK
-    while w.chunk > 16 and s.points * w.chunk * widest * vector > CHUNK_BYTES:
+    while w.chunk > SHORTEST_CHUNK and s.points * w.chunk * widest * vector > CHUNK_BYTES:
         w.chunk //= 2
     s.chunks = phases * ceil_div(g.IC, w.chunk)
     s.chunk_bytes = s.points * (w.chunk * widest | 1) * vector

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import numpy as np
 import pytest
 
 from fastconv.backends.winograd import points, transforms
+from fastconv.dispatch import available
 from fastconv.registry import WINOGRAD
+from fastconv.spec import Conv2dSpec
 
 TILES = [(m, r) for m, reaches in WINOGRAD.items() for r in reaches]
 
@@ -28,3 +32,28 @@ def test_points_come_in_pairs(m: int, r: int) -> None:
     assert finite[0] == 0
     pairs = (m + r - 3) // 2
     assert all(finite[1 + 2 * i] == -finite[2 + 2 * i] > 0 for i in range(pairs))
+
+
+ABSENT = available("cython") or available("numba")
+
+
+@pytest.mark.skipif(ABSENT is not None, reason=str(ABSENT))
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("m", "r"), TILES)
+def test_wings_sum_in_the_same_order(m: int, r: int, dtype: str) -> None:
+    """The same operations one by one, whole tiles and ends, several chunks of channels: the bits
+    differ only where a C compiler chose which of two products to fuse with their sum."""
+    rng = np.random.default_rng(1)
+    w = rng.standard_normal((40, 150, r, r)).astype(dtype)
+    for size in (25, 26, 27):
+        x = rng.standard_normal((1, 150, size, size)).astype(dtype)
+        spec = Conv2dSpec.of(x.shape, w.shape, padding=1, dtype=dtype)
+        results = []
+        for wing in ("cython", "numba"):
+            module = import_module(f"fastconv.backends.{wing}.conv2d_winograd{m}")
+            out = np.empty(spec.out_shape, dtype)
+            module.run(spec, x, module.pack(spec, w, 1), None, out, 1)
+            results.append(out)
+        one, other = results
+        rms = np.sqrt(np.mean((one - other) ** 2) / np.mean(one**2))
+        assert rms <= np.finfo(dtype).eps, (size, rms)

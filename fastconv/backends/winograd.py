@@ -50,14 +50,12 @@ CHUNK_BYTES = 640 * 1024
 """Of transformed weights whose products are summed before they are added to the others': they
 are transformed together where they are not kept."""
 LONGEST_CHUNK, SHORTEST_CHUNK = 64, 16
-"""Channels of a chunk; rounding errors grow with the length of a chunk and with the number of
-chunks instead of with their product."""
+"""Channels of a chunk, whole vectors of every type; rounding errors grow with the length of a chunk
+and with the number of chunks instead of with their product."""
 FEWEST = 12
 """Tiles that make a panel of weights worth loading."""
 MOST_COLUMNS = 32
 """Tiles of a block side by side."""
-MOST_SIMULATED = 16
-"""Threads whose shares are compared beforehand."""
 SHARING = 17
 """Sixteenths of the time of work of one's own: what is shared passes from core to core."""
 

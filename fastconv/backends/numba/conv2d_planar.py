@@ -73,7 +73,7 @@ def run(
     memory = (
         address(x), address(weights), address(bias), address(out), scratch.address, *cut.memory,
     )
-    _convolve(threads, workers, memory, cut.plan)
+    convolve_planes(threads, workers, memory, cut.plan)
 
 
 def workspace_bytes(spec: Conv2dSpec, threads: int) -> int:
@@ -85,7 +85,7 @@ def workspace_bytes(spec: Conv2dSpec, threads: int) -> int:
 
 
 @Kernel
-def _convolve(worker, tasks, memory, plan):
+def convolve_planes(worker, tasks, memory, plan):
     """Task after task: some items, each a chunk of slabs of one block of channels."""
     x, weights, bias, out = memory[0], memory[1], memory[2], memory[3]
     q = carray(plan, 1)[0]

@@ -183,10 +183,15 @@ class Kernel:
     def __call__(
         self, threads: int, workers: int, memory: tuple[int, ...], plan: Plan
     ) -> None:
+        code = self.code(plan)
+        _launch(threads, code.address, workers, np.array((0, *memory), np.int64), plan.address)
+
+    def code(self, plan: Plan) -> Any:
+        """The native function for plans like this one, for another kernel to :data:`call`."""
         code = self._codes.get(plan.dtype)
         if code is None:
             code = self._codes[plan.dtype] = self._compiled(plan.dtype)
-        _launch(threads, code.address, workers, np.array((0, *memory), np.int64), plan.address)
+        return code
 
     def _compiled(self, record: np.dtype[Any]) -> Any:
         name = f"{self._name}_{record['zero'].name}"

@@ -208,7 +208,7 @@ def _is_better_shared(shape: Shape, blocks: _Blocks, threads: int) -> bool:
     tasks, panels = shape.taps.G * blocks.blocks, shape.taps.panels
     if threads == 1 or tasks < threads:
         return threads > 1
-    if threads > shared.MOST_SIMULATED or tasks > 4 * threads:
+    if tasks > 4 * threads:
         return False
     loads = [0] * threads
     for i in range(tasks):  # each is taken by the thread that comes to an end first
