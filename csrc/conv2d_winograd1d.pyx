@@ -16,22 +16,17 @@ from cython.parallel cimport prange, threadid
 from fastconv.backends.cython.activation_elementwise cimport kind_of
 from fastconv.backends.cython.geometry cimport geometry_of
 from fastconv.backends.cython.isa cimport (
-    COLUMN_LINES, COLUMN_POINTS, COLUMN_TAPS, COLUMN_TILE, Columns, Geometry, Kernels, Planes,
-    kernels, team,
+    COLUMN_LINES, COLUMN_POINTS, Columns, Geometry, Kernels, Planes, kernels, team,
 )
 from fastconv.backends.cython.memory cimport give, take
 
-from fastconv.backends.winograd import transforms
+from fastconv.backends.columns import columns_of, weights_at_points
 from fastconv.spec import LEAKY_SLOPE
 
 cnp.import_array()
 
 cdef enum:
-    LINE = 64                 # bytes of a cache line
-    BLOCK = 2048              # bytes of a block of columns,
-    BAND_BYTES = 640 * 1024   # and of the values and products of a band
-    FEWEST = 6                # tiles of a band: its neighbours transform rows again
-    SHARE = 4                 # tasks that a thread should find, at least
+    LINE = 64  # bytes of a cache line
 
 
 def pack(spec, w, int threads):
@@ -39,23 +34,16 @@ def pack(spec, w, int threads):
     over them."""
     cdef Plan plan = plan_of(spec, 1)
     cdef Planes* planes = &plan.planes
-    cdef Py_ssize_t OC = planes.geometry.OC, R = plan.columns.groups, i
-    cdef Py_ssize_t[4] strides
-    G_mat = transforms(COLUMN_TILE, COLUMN_TAPS).G_mat
-    taps = np.zeros((*w.shape[:2], R * COLUMN_TAPS, spec.KW))
-    taps[:, :, : spec.KH] = w
-    groups = taps.reshape(spec.G, OC, w.shape[1], R, COLUMN_TAPS, spec.KW)
-    cdef cnp.ndarray points = np.ascontiguousarray(
-        np.einsum("at,goirtk->gaoirk", G_mat, groups), w.dtype
-    )
+    cdef cnp.ndarray points = weights_at_points(spec, w)
     cdef cnp.ndarray packed = np.empty_like(points)
+    cdef Py_ssize_t point_bytes = cnp.PyArray_STRIDE(points, 1), i
+    cdef Py_ssize_t[4] strides
     for i in range(4):
         strides[i] = cnp.PyArray_STRIDE(points, i + 2) // cnp.PyArray_ITEMSIZE(points)
     for i in range(spec.G * COLUMN_POINTS):
         plan.table.planar.pack(
-            &planes.geometry, planes.blocks,
-            <char*>cnp.PyArray_DATA(points) + i * OC * cnp.PyArray_STRIDE(points, 2), strides,
-            <char*>cnp.PyArray_DATA(packed) + i * OC * cnp.PyArray_STRIDE(points, 2),
+            &planes.geometry, planes.blocks, <char*>cnp.PyArray_DATA(points) + i * point_bytes,
+            strides, <char*>cnp.PyArray_DATA(packed) + i * point_bytes,
         )
     return packed
 
@@ -67,7 +55,7 @@ cdef struct Plan:
     const Kernels* table
     Columns columns
     Planes planes              # at all points of one group's task
-    Py_ssize_t N, G, bands, blocks, tiles  # tiles of a column
+    Py_ssize_t G, bands, blocks, tiles, tasks  # tiles of a column
     Py_ssize_t values, products, lines     # bytes
     Py_ssize_t scratch                     # of each thread
     const char* x
@@ -81,38 +69,21 @@ cdef inline Py_ssize_t ceil_div(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
     return (a + b - 1) // b
 
 
-cdef inline Py_ssize_t odd_lines(Py_ssize_t cells, Py_ssize_t size) noexcept nogil:
-    """Cells of an odd number of cache lines: rows and planes do not push each other out."""
-    return (ceil_div(cells * size, LINE) | 1) * LINE // size
-
-
 cdef Plan plan_of(spec, int threads) except *:
+    """As ``fastconv/backends/columns.py`` cuts it."""
     cdef Plan p
     cdef Columns* c = &p.columns
-    cdef Py_ssize_t size, width, reach, row, rows, others
+    cdef Py_ssize_t size
     p.table = kernels(spec.dtype)
-    size, width = p.table.itemsize, p.table.width
+    size = p.table.itemsize
     c.geometry = geometry_of(spec)
     g = &c.geometry
-    p.N, p.G = spec.N, spec.G
-    reach = (g.KW - 1) * g.DW
-    c.groups, p.tiles = ceil_div(g.KH, COLUMN_TAPS), ceil_div(g.OH, COLUMN_TILE)
-    # The blocks of a wide kernel are wide too: neighbours transform its extent twice.
-    p.blocks = max(1, g.OW // max(BLOCK // size, 4 * reach))
-    c.cols = ceil_div(ceil_div(g.OW, p.blocks), width) * width
-    p.blocks = ceil_div(g.OW, c.cols)
-    c.products_row = odd_lines(c.cols, size)
-    c.values_row = odd_lines(c.cols + ceil_div(reach, width) * width + width, size)
-    row = COLUMN_POINTS * size * (g.IC * c.values_row + g.OC * c.products_row)
-    rows = BAND_BYTES // row - c.groups + 1
-    others = p.N * p.G * p.blocks
-    if threads > 1:
-        rows = min(rows, p.tiles * others // (SHARE * threads))
-    p.bands = ceil_div(p.tiles, max(FEWEST, rows))
-    c.tiles = ceil_div(p.tiles, p.bands)
-    p.bands = ceil_div(p.tiles, c.tiles)
-    c.values_plane = c.values_row * (c.tiles + c.groups - 1)
-    c.products_plane = c.products_row * c.tiles
+    cut = columns_of(spec, 8 * size * p.table.width, threads)
+    c.groups, c.tiles, c.cols = cut.groups, cut.tiles, cut.cols
+    c.values_row, c.values_plane = cut.values_row, cut.values_plane
+    c.products_row, c.products_plane = cut.products_row, cut.products_plane
+    p.G, p.bands, p.blocks, p.tiles = spec.G, cut.bands, cut.blocks, cut.all_tiles
+    p.tasks = cut.tasks
     set_planes(&p)
     p.values = COLUMN_POINTS * g.IC * c.values_plane * size
     p.products = COLUMN_POINTS * g.OC * c.products_plane * size
@@ -204,7 +175,7 @@ def run(spec, cnp.ndarray x not None, cnp.ndarray packed not None, bias,
         biases = bias
         p.bias = <const char*>cnp.PyArray_DATA(biases)
     p.columns.activation, p.columns.slope = kind_of(spec.activation), LEAKY_SLOPE
-    tasks = p.N * p.G * p.blocks * p.bands
+    tasks = p.tasks
     threads = <int>min(threads, tasks)
     memory = take(threads * p.scratch)
     with nogil:
@@ -220,4 +191,4 @@ def run(spec, cnp.ndarray x not None, cnp.ndarray packed not None, bias,
 def workspace_bytes(spec, int threads) -> int:
     """Values, products and lines of each thread's band."""
     cdef Plan p = plan_of(spec, threads)
-    return min(threads, p.N * p.G * p.blocks * p.bands) * p.scratch
+    return min(threads, p.tasks) * p.scratch

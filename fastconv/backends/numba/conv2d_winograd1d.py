@@ -1,10 +1,10 @@
 """``conv2d.winograd1d@numba``: Winograd's F(4, 4) down the columns of planes.
 
 At each of seven points a convolution by a KH×KW kernel becomes one by a kernel of KH/4 rows, on
-planes of a quarter of the height (``csrc/simd/winograd1d.h``): :mod:`.conv2d_planar` computes these,
-the points being groups of its channels. A band of tiles and a block of columns are transformed,
-convolved and transformed back while they are in the cache; bands and blocks are shared out. Every
-output is computed by the same operations in the same order whatever the cut is.
+planes of a quarter of the height (:mod:`fastconv.backends.columns`): :mod:`.conv2d_planar`
+computes these, the points being groups of its channels. A band of tiles and a block of columns
+are transformed, convolved and transformed back while they are in the cache; bands and blocks are
+shared out. Every output is computed by the same operations in the same order whatever the cut is.
 
 A NaN or infinity spreads over the rows of a tile.
 """

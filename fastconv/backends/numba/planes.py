@@ -32,10 +32,10 @@ Words = npt.NDArray[np.int64]
 _SLAB = 24 * 1024
 """Bytes of a slab's input rows, or of its patch, unless those of one tile are more: most of the
 first cache."""
-_FAR = 16 << 20
-"""Bytes of x and out from which on they come from memory,"""
-_FAR_ROWS = 5
-"""where tiles of more rows than this read from too many places at a time."""
+_FAR = 4 << 20
+"""Bytes of x and out from which on they come from far,"""
+_FAR_ROWS = 9
+"""where tiles that read more rows than this read from too many places at a time."""
 _MOST_PATCHED = 16
 """Vectors of output columns that a patch serves."""
 _NARROW = 4 if simd.REGISTERS == 32 else 2
@@ -80,7 +80,9 @@ class _Layout:
         self.single = spec.IC == spec.G
         self.steps = _Steps(spec)
         cells = spec.N * (spec.IC * spec.IH * spec.IW + spec.OC * spec.OH * spec.OW)
-        self.most_rows = _FAR_ROWS if cells * size > _FAR else TALLEST
+        self.most_rows = TALLEST
+        if cells * size > _FAR and spec.IH * spec.IW * size > _SLAB:
+            self.most_rows = max(4, _FAR_ROWS - spec.KH + 1)
         live = -(-spec.KH // self.steps.stride) if self.single else 2
         self.widest = max(_NARROW, min(WIDEST, SUMS // (live * self.channels)))
         if spec.KH > MOST_TAPS or not self.single:
