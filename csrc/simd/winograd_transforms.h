@@ -106,7 +106,8 @@ INLINE void from_points(const int alpha, const int m, const vec *v, vec *y)
         else if (j == m - 1)
             sum = v[alpha - 1];
         else
-            sum = vsplat((real)powers[0]) * terms[i++];
+            /* rounded by itself: compilers differ in which of two products they would fuse */
+            sum = vkeep(vsplat((real)powers[0]) * terms[i++]);
 #pragma GCC unroll 4
         for (; i < pairs; i++)
             sum = vplus(sum, powers[i], terms[i]);

@@ -127,7 +127,7 @@ def _make_cut(spec: Conv2dSpec, x_strides: Strides, out_strides: Strides, thread
     memory = tuple(code.address for code in codes)
     for cut in cuts:
         memory += (cut.plan.address, *cut.memory)
-    return _Cut(c.tasks, plan.record["share"][0], plan, memory, (cuts, codes))
+    return _Cut(c.tasks, int(plan.record["share"][0]), plan, memory, (cuts, codes))
 
 
 # ---------------------------------------------------------------- the kernel
