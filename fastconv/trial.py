@@ -66,7 +66,7 @@ def measure(
     found: dict[str, Timing] = {}
     sides: dict[str, _Side] = {}
     best = math.inf
-    with _no_collector():
+    with no_collector():
         for row in rows:
             try:
                 side = _Side(_trial(given, spec, row, threads), clock)
@@ -128,7 +128,7 @@ class _Side:
 
 
 @contextmanager
-def _no_collector() -> Iterator[None]:
+def no_collector() -> Iterator[None]:
     """A garbage collection inside one row's turn would be charged to it."""
     enabled = gc.isenabled()
     gc.disable()
