@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from .reading import Measurement
@@ -228,6 +228,14 @@ class DuelTable:
     cpu: str
     gpu: str
     duels: list[Duel]
+
+    @property
+    def by_batch(self) -> list[DuelTable]:
+        """A table for each batch."""
+        batches = sorted({duel.batch for duel in self.duels})
+        return [
+            replace(self, duels=[d for d in self.duels if d.batch == batch]) for batch in batches
+        ]
 
     @property
     def mean(self) -> float:

@@ -60,11 +60,11 @@ def algorithms(table: AlgorithmTable, name: str) -> str:
 
 
 def duels(table: DuelTable, name: str) -> str:
-    """Processor ÷ card for each layer, bare and with transfers."""
+    """Processor ÷ card for each layer of one batch, bare and with transfers."""
     with style():
         drawing = figure(1.2 + LINE * len(table.duels))
         axis = drawing.add_subplot()
-        _layer_lines(axis, [_batched(d.layer, d.batch) for d in table.duels])
+        _layer_lines(axis, [duel.layer for duel in table.duels])
         for line, duel in enumerate(table.duels):
             moved = duel.ratio_with_transfers
             if moved is not None:
@@ -82,11 +82,12 @@ def duels(table: DuelTable, name: str) -> str:
         values = [*bare, *(m for m, _ in moved_at), 1.0]
         axis.set_xlim(min(values) / 1.3, max(values) * 1.3)
         _decade_ticks(axis, "×")
-        axis.set_xlabel("time of the processor ÷ time of the card; right of 1 the card is faster")
+        axis.set_xlabel("time of the processor ÷ time of the card")
         _legend(drawing, axis)
         return inline(
-            drawing, name, f"{table.gpu} against {table.cpu}",
-            f"For each of {len(table.duels)} layers and batches how many times faster the card "
+            drawing, name,
+            f"{table.gpu} against {table.cpu}, batch {table.duels[0].batch}",
+            f"For each of {len(table.duels)} layers how many times faster the card "
             f"is. Geometric mean {table.mean:.3g} with the arrays on the card. "
             "The table has the figures.",
         )
@@ -111,19 +112,22 @@ def roofline(device: DeviceInfo, measured: Sequence[Measurement], name: str) -> 
         low, high = min([*xs, *ridges]) / 2, max([*xs, *ridges]) * 2
         axis.set_xscale("log")
         axis.set_yscale("log")
-        for ceiling in device.ceilings:
+        ceilings = sorted(device.ceilings, key=lambda c: c.threads or 0)
+        for ceiling in ceilings:
             ridge = ceiling.flops / ceiling.bandwidth
-            many = ceiling is max(device.ceilings, key=lambda c: c.threads or 0)
+            many = ceiling is ceilings[-1]
             axis.plot(
                 [low, ridge, high],
                 [low * ceiling.bandwidth / 1e9, ceiling.flops / 1e9, ceiling.flops / 1e9],
                 color=INK, linewidth=1.6 if many else 1.1, linestyle="-" if many else (0, (4, 3)),
                 zorder=1,
             )
-            axis.annotate(
-                _ceiling_label(ceiling.threads, ceiling.flops), (low, ceiling.flops / 1e9),
-                xytext=(2, 4), textcoords="offset points", fontsize=9.5, color=INK,
-            )
+            if many or ceiling is ceilings[0]:  # above the last, below the first
+                axis.annotate(
+                    _ceiling_label(ceiling.threads, ceiling.flops), (high, ceiling.flops / 1e9),
+                    xytext=(0, 4 if many else -4), textcoords="offset points", fontsize=9.5,
+                    color=INK, ha="right", va="bottom" if many else "top",
+                )
         axis.set_xlim(low, high)
         _decade_ticks(axis)
         axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -199,10 +203,6 @@ def _short(label: str) -> str:
     return label if len(label) <= LONGEST_LABEL else f"{label[: LONGEST_LABEL - 1]}…"
 
 
-def _batched(layer: str, batch: int) -> str:
-    return layer if batch == 1 else f"{_short(layer)[:18]} ×{batch}"
-
-
 def _place(kind: str, kinds: Sequence[str]) -> int:
     """The four families have places of their own, so that they look alike in every plot."""
     if kind in FAMILIES:
@@ -246,6 +246,6 @@ def _legend(drawing: Figure, axis: Axes) -> None:
     handles, labels = axis.get_legend_handles_labels()
     if handles:
         drawing.legend(
-            handles, labels, loc="outside upper left", ncols=3, handletextpad=0.4,
-            columnspacing=1.2, borderaxespad=0.2,
+            handles, labels, loc="outside upper left", ncols=4 if len(labels) == 4 else 3,
+            handletextpad=0.4, columnspacing=1.2, borderaxespad=0.2,
         )

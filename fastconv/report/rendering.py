@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -9,6 +10,7 @@ from itertools import count
 from pathlib import Path
 
 import jinja2
+from markupsafe import Markup, escape
 
 from . import comparisons, figures
 from .comparisons import AlgorithmTable, DuelTable, Scaling
@@ -31,7 +33,7 @@ class DuelSection:
     """A card against a processor."""
 
     table: DuelTable
-    plot: Plot
+    plots: list[Plot]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,8 @@ def render(results: Results) -> str:
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined,
         loader=jinja2.PackageLoader(__package__, "."),
     )
-    environment.filters |= {"ms": milliseconds, "times": times, "percent": percent, "per": per}
+    environment.filters |= {"ms": milliseconds, "times": times, "percent": percent, "per": per,
+                            "breakable": breakable}
     measured = results.measurements
     convolutions = [m for m in measured if m.operation == CONVOLUTION]
     algorithms = comparisons.algorithm_tables(convolutions)
@@ -80,8 +83,11 @@ def render(results: Results) -> str:
         css=files(__package__).joinpath("page.css").read_text(encoding="utf-8"),
         opening=_opening(results, duels, choices),
         duels=[
-            DuelSection(table, Plot(figures.duels(table, next(names)), f"{table.gpu} against "
-                                    f"{table.cpu}, the fastest kernel of each."))
+            DuelSection(table, [
+                Plot(figures.duels(part, next(names)),
+                     f"Batch {part.duels[0].batch}; right of 1× the card is faster.")
+                for part in table.by_batch
+            ])
             for table in duels
         ],
         algorithms=algorithms,
@@ -164,6 +170,11 @@ def _scaling(found: Sequence[Scaling], names: Iterable[str], what: str) -> list[
 
 
 # ---------------------------------------------------------------- numbers in words
+
+
+def breakable(name: str) -> Markup:
+    """A name that may go on in the next line after each dot, dash and bracket."""
+    return Markup(re.sub(r"(?<=[.\-/_\[:])(?=\w)", "<wbr>", str(escape(name))))
 
 
 def _digits(value: float, digits: int = 3) -> str:
