@@ -57,8 +57,8 @@ def geometric_mean(values: Sequence[float]) -> float:
 class Setting:
     """What is the same in one table: a device, its threads, the batch."""
 
-    device: str
     kind: str
+    device: str
     threads: int
     batch: int
 
@@ -73,7 +73,7 @@ class Setting:
 
 def setting(m: Measurement) -> Setting:
     """That of a measurement."""
-    return Setting(m.device, m.kind, m.threads, m.images)
+    return Setting(m.kind, m.device, m.threads, m.images)
 
 
 Key = tuple[str, str]
@@ -303,11 +303,14 @@ class Scaling:
 
 
 def batch_scaling(measurements: Sequence[Measurement]) -> list[Scaling]:
-    """Pictures a second against those of the smallest batch: the fastest row of each."""
+    """Pictures a second against those of the smallest batch, with the most threads: the fastest
+    row of each."""
+    most: dict[tuple[str, str], int] = {}
+    for m in measurements:
+        most[m.kind, m.device] = max(m.threads, most.get((m.kind, m.device), 1))
     found = []
-    for (device, kind, threads), here in sorted(
-        grouped(measurements, lambda m: (m.device, m.kind, m.threads)).items()
-    ):
+    for (kind, device), threads in sorted(most.items()):
+        here = [m for m in measurements if (m.kind, m.device, m.threads) == (kind, device, threads)]
         lines = list(_lines(
             grouped(here, lambda m: (m.operation, m.layer)), lambda m: m.images,
             lambda m: m.seconds / m.images,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, MultipleLocator, NullFormatter, NullLocator
 
 from .comparisons import (
     FAMILIES,
@@ -100,10 +100,12 @@ def roofline(device: DeviceInfo, measured: Sequence[Measurement], name: str) -> 
         axis = drawing.add_subplot()
         points = [m for m in measured if m.flops and m.bytes]
         kinds = families(points)
+        fastest = max(_speed(m) for m in points)
+        prefix, unit = ("T", 1e12) if fastest > 1e13 else ("G", 1e9)
         for kind in kinds:
             here = [m for m in points if family(m.algorithm) == kind]
             axis.plot(
-                [_intensity(m) for m in here], [_speed(m) for m in here],
+                [_intensity(m) for m in here], [_speed(m) / unit for m in here],
                 _marker(kind, kinds), linestyle="none", color=_colour(kind, kinds),
                 markersize=5.5, alpha=0.85, label=kind, markeredgewidth=0,
             )
@@ -118,13 +120,14 @@ def roofline(device: DeviceInfo, measured: Sequence[Measurement], name: str) -> 
             many = ceiling is ceilings[-1]
             axis.plot(
                 [low, ridge, high],
-                [low * ceiling.bandwidth / 1e9, ceiling.flops / 1e9, ceiling.flops / 1e9],
+                [low * ceiling.bandwidth / unit, ceiling.flops / unit, ceiling.flops / unit],
                 color=INK, linewidth=1.6 if many else 1.1, linestyle="-" if many else (0, (4, 3)),
                 zorder=1,
             )
             if many or ceiling is ceilings[0]:  # above the last, below the first
                 axis.annotate(
-                    _ceiling_label(ceiling.threads, ceiling.flops), (high, ceiling.flops / 1e9),
+                    _ceiling_label(ceiling.threads, ceiling.flops),
+                    (high, ceiling.flops / unit),
                     xytext=(0, 4 if many else -4), textcoords="offset points", fontsize=9.5,
                     color=INK, ha="right", va="bottom" if many else "top",
                 )
@@ -134,16 +137,16 @@ def roofline(device: DeviceInfo, measured: Sequence[Measurement], name: str) -> 
         axis.yaxis.set_minor_formatter(NullFormatter())
         axis.grid(True, which="major")
         axis.set_xlabel("operations ÷ bytes of input, weights and result")
-        axis.set_ylabel("GFLOP/s, counted by the direct method")
+        axis.set_ylabel(f"{prefix}FLOP/s, counted by the direct method")
         _legend(drawing, axis)
-        top = max((_speed(m) for m in points), default=0.0)
         limits = "; ".join(
             f"{_ceiling_label(c.threads, c.flops)}, {c.bandwidth / 1e9:.3g} GB/s"
             for c in device.ceilings
         )
         return inline(
             drawing, name, f"Roofline: {device.name}",
-            f"{len(points)} measurements, the fastest at {top:.4g} GFLOP/s. "
+            f"{len(points)} measurements, the fastest at {fastest / unit:.4g} "
+            f"{prefix}FLOP/s. "
             f"Limits: {limits or 'not measured'}.",
         )
 
@@ -175,8 +178,10 @@ def scaling(found: Scaling, name: str, what: str, ideal: bool) -> str:
         axis.set_ylim(min(values) / 1.15, max(values) * 1.15)
         if max(values) / min(values) < 4:
             axis.set_yscale("linear")
+            low, high = min(*values, 0.95), max(*values, 1.25)
+            axis.yaxis.set_major_locator(MultipleLocator(0.5 if high - low > 1.2 else 0.25))
             axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}×"))
-            axis.set_ylim(min(values) - 0.1, max(values) + 0.1)
+            axis.set_ylim(low - 0.05, high + 0.05)
         axis.grid(True, which="major")
         axis.set_xlabel(what)
         axis.set_ylabel("gain per picture" if what == "batch" else "gain")
@@ -224,7 +229,7 @@ def _intensity(m: Measurement) -> float:
 
 
 def _speed(m: Measurement) -> float:
-    return (m.flops or 0.0) / m.seconds / 1e9
+    return (m.flops or 0.0) / m.seconds
 
 
 def _ceiling_label(threads: int | None, flops: float) -> str:

@@ -32,7 +32,8 @@ VARIABLES = {
 }
 
 STYLE: Any = {  # names of matplotlib's settings, which its newest types list one by one
-    "svg.fonttype": "none", "text.parse_math": False, "font.size": 10.5,
+    "figure.facecolor": "none", "axes.facecolor": "none", "svg.fonttype": "none",
+    "text.parse_math": False, "font.size": 10.5,
     "axes.labelsize": 10.5, "axes.titlesize": 11, "xtick.labelsize": 10, "ytick.labelsize": 10,
     "legend.fontsize": 10, "text.color": INK, "axes.labelcolor": INK, "xtick.color": FAINT,
     "ytick.color": FAINT, "xtick.labelcolor": INK, "ytick.labelcolor": INK,
