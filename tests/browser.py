@@ -82,7 +82,7 @@ def run(program: str, *arguments: str, profile: Path) -> subprocess.CompletedPro
     """Headless, with a profile of its own."""
     return subprocess.run(
         [program, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-         "--no-first-run", "--enable-logging=stderr", f"--user-data-dir={profile / 'profile'}",
-         *arguments],
+         "--no-first-run", "--enable-logging=stderr", "--hide-scrollbars",
+         f"--user-data-dir={profile / 'profile'}", *arguments],
         capture_output=True, text=True, encoding="utf-8", errors="replace", timeout=PATIENCE,
     )
