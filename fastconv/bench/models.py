@@ -13,7 +13,10 @@ from .layers import Layer
 
 
 def resnet50() -> Iterator[Layer]:
-    """The stem, then in each stage the first block, its shortcut, and one of the others."""
+    """The stem, then in each stage the first block, its shortcut, and one of the others.
+
+    The shortcut of the first stage is like the last layer of its blocks.
+    """
     yield _square("resnet50.stem", 3, 224, 64, 7, 2)
     channels, size = 64, 56
     for stage, width in enumerate((64, 128, 256, 512), start=2):
@@ -21,7 +24,7 @@ def resnet50() -> Iterator[Layer]:
         yield _square(f"{name}.first.reduce", channels, size, width, 1)
         if stride == 2:
             yield _square(f"{name}.first.3x3", width, size, width, 3, 2)
-        yield _square(f"{name}.shortcut", channels, size, 4 * width, 1, stride)
+            yield _square(f"{name}.shortcut", channels, size, 4 * width, 1, 2)
         channels, size = 4 * width, size // stride
         yield _square(f"{name}.reduce", channels, size, width, 1)
         yield _square(f"{name}.3x3", width, size, width, 3)
