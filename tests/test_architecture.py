@@ -32,7 +32,8 @@ APART = {"report"}
 """Stands alone and reads JSON."""
 
 ONLY_IN = {
-    "numba": ("backends/numba", "backends/cuda"), "llvmlite": ("backends/numba",),
+    "numba": ("backends/numba", "backends/cuda", "bench/multiply_adds"),
+    "llvmlite": ("backends/numba",),
     "scipy": ("backends/numpy", "compat"), "torch": ("compat",), "ml_dtypes": (),
     "jinja2": ("report",), "matplotlib": ("report",), "rich": ("commands", "report"),
     "typer": ("commands", "report"),

@@ -36,8 +36,8 @@ BLAS_THREADS = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS",
     "VECLIB_MAXIMUM_THREADS",
 )
-CHAINS, STEPS, BLOCK = 8, 2048, 256
-"""Of the card's multiply-adds: independent ones in a thread, turns of the loop, threads."""
+STEPS, BLOCK = 2048, 256
+"""Of the card's multiply-adds: turns of the loop, threads in a block."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,14 +95,15 @@ def measure_here(threads: int) -> Ceiling:
 def of_card(card: Card) -> Ceiling | None:
     """By a kernel of multiply-adds and a copy from the card to itself."""
     cuda: Any = import_module("numba.cuda")
-    kernel = _multiply_adds(cuda)
+    from .multiply_adds import CHAINS, chains
+
     blocks = 16 * int(getattr(cuda.get_current_device(), "MULTIPROCESSOR_COUNT", 1))
     out = card.put(np.zeros(blocks * BLOCK, np.float32))
     source = card.put(np.ones(16 * COPIED // 4, np.float32))
     target = cuda.device_array_like(source)
 
     def compute() -> None:
-        kernel[blocks, BLOCK](out, np.float32(0.999), np.float32(1e-3))
+        chains[blocks, BLOCK](out, np.float32(0.999), np.float32(1e-3), STEPS)
 
     def copy() -> None:
         target.copy_to_device(source)
@@ -116,34 +117,6 @@ def of_card(card: Card) -> Ceiling | None:
         "float32 multiply-adds in registers; a copy of 1 GiB within the card's memory, bytes read "
         "and written",
     )
-
-
-def _multiply_adds(cuda: Any) -> Any:
-    """A kernel of CHAINS independent chains of STEPS multiply-adds in each thread."""
-
-    @cuda.jit(fastmath=True)
-    def chains(out, factor, summand):  # type: ignore[no-untyped-def]
-        i = cuda.grid(1)
-        a = b = c = d = e = f = g = h = out[i]
-        b += 1
-        c += 2
-        d += 3
-        e += 4
-        f += 5
-        g += 6
-        h += 7
-        for _ in range(STEPS):
-            a = a * factor + summand
-            b = b * factor + summand
-            c = c * factor + summand
-            d = d * factor + summand
-            e = e * factor + summand
-            f = f * factor + summand
-            g = g * factor + summand
-            h = h * factor + summand
-        out[i] = a + b + c + d + e + f + g + h
-
-    return chains
 
 
 def _seconds(call: Any) -> float:

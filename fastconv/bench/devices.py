@@ -15,6 +15,9 @@ from typing import Any, Protocol
 
 from .layers import Array
 
+SIMULATED = "CUDA simulator"
+"""What numba's simulator is called, whose device has no name."""
+
 Call = Callable[[], object]
 
 
@@ -68,7 +71,7 @@ class Card:
         from numba import cuda
 
         self._cuda: Any = cuda
-        name = self._cuda.get_current_device().name
+        name = getattr(self._cuda.get_current_device(), "name", SIMULATED)
         self.name = name.decode() if isinstance(name, bytes) else str(name)
 
     def put(self, array: Array) -> Any:
@@ -82,7 +85,7 @@ class Card:
 
     def seconds(self, calls: Sequence[Call]) -> float:
         """Between two events on the stream; by the clock in the simulator, which has no events."""
-        begin, end = self._cuda.event(timing=True), self._cuda.event(timing=True)
+        begin, end = self._cuda.event(), self._cuda.event()
         self._cuda.synchronize()
         start = perf_counter()
         begin.record()

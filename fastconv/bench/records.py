@@ -61,6 +61,7 @@ def environment(devices: Iterable[Device], threads: Sequence[int], command: str)
     """Versions, settings, and what each device can do at most; takes some seconds to measure."""
     return {
         "command": command, "versions": versions(), "config": show_config().items,
+        "load_average": load_average(),
         "devices": [
             {
                 "name": device.name, "kind": device.kind, "cores": cores(),
@@ -99,6 +100,11 @@ def machine() -> dict[str, Any]:
         "python_build": list(platform.python_build()),
         "cpu": {"brand_raw": processor_name(), "count": cores(), "arch": platform.machine()},
     }
+
+
+def load_average() -> float | None:
+    """Of the last minute, before anything is timed: how busy others keep the machine."""
+    return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
 
 
 def cores() -> int:

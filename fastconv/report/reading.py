@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+BUSY = 0.7
+"""Load average, before anything is timed, from which on times are doubtful."""
+
 
 class ReportError(ValueError):
     """The results cannot be made into a page; the message says which file and why."""
@@ -256,10 +259,18 @@ def _run(document: Mapping[str, Any], source: str, count: int) -> Run:
             for package, number in _mapping(ours.get("versions")).items() if package != "python"
         ),
         "Commit": _commit(_mapping(document.get("commit_info"))),
+        "Load before": _load_average(ours),
         "Command": _text(ours, "command"),
     }
     return Run(_clean(source), _text(document, "datetime"), count,
                tuple((name, value) for name, value in facts.items() if value))
+
+
+def _load_average(ours: Mapping[str, Any]) -> str:
+    load = _positive(ours, "load_average")
+    if load is None:
+        return ""
+    return f"{load:.1f}" + (": the machine was busy, its times are doubtful" if load > BUSY else "")
 
 
 def _commit(info: Mapping[str, Any]) -> str:

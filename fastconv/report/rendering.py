@@ -200,7 +200,7 @@ def percent(share: float | None) -> str:
     if share is None:
         return "–"
     value = 100 * share
-    return f"{value:.1f}\u00a0%" if 0.05 <= abs(value) < 10 else f"{value:.0f}\u00a0%"
+    return f"{value:.1f}\u00a0%" if 0.05 <= abs(value) < 10 else f"{value:,.0f}\u00a0%"
 
 
 def per(value: float, unit: str) -> str:
