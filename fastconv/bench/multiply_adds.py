@@ -14,7 +14,7 @@ CHAINS = 8
 """Independent ones in each thread."""
 
 
-@cuda.jit(fastmath=True)  # type: ignore[untyped-decorator]
+@cuda.jit(fastmath=True)
 def chains(out, factor, summand, steps):  # type: ignore[no-untyped-def]
     """``CHAINS · steps`` multiply-adds in each thread; their sum is written, so that they stay."""
     i = cuda.grid(1)
