@@ -16,6 +16,7 @@ from fastconv.registry import Kernel
 from fastconv.spec import ActivationSpec
 
 from . import judge
+from .about import about
 from .admission import skip_unless_timed
 from .layers import Array
 
@@ -42,10 +43,12 @@ def test_activation(
     benchmark: BenchmarkFixture, shape: str, layer: str, result: str, row: Kernel
 ) -> None:
     x = _input(shape)
-    skip_unless_timed(row, ActivationSpec(layer, x.size))
+    spec = ActivationSpec(layer, x.size)
+    skip_unless_timed(row, spec)
     out = np.zeros_like(x) if result == "out" else None
     call = partial(getattr(fastconv, layer), x, out=out, backend=row.backend)
     assert judge.rms_error(call(), RIGHT[layer](x.astype(np.float64))) <= judge.RMS_LIMIT
 
     benchmark.group = f"{layer}, {shape}, {result}"
+    benchmark.extra_info.update(about(spec, row, f"{layer}, {result}", SHAPES[shape][0]))
     benchmark(call)

@@ -16,6 +16,7 @@ from fastconv import registry
 from fastconv.registry import Kernel
 
 from . import judge
+from .about import about
 from .admission import skip_unless_timed
 from .layers import LAYERS, Layer
 
@@ -39,6 +40,6 @@ def test_conv2d(benchmark: BenchmarkFixture, layer: Layer, row: Kernel) -> None:
     assert judge.rms_error(plan(inputs[0]), _right(layer)) <= judge.RMS_LIMIT
 
     benchmark.group = layer.name
-    benchmark.extra_info["GFLOP"] = spec.flops / 1e9
+    benchmark.extra_info.update(about(spec, row, layer.name, layer.N))
     turn = cycle(inputs)
     benchmark(lambda: plan(next(turn)))

@@ -13,6 +13,7 @@ from fastconv import registry
 from fastconv.registry import Kernel
 
 from . import judge
+from .about import about
 from .admission import skip_unless_timed
 from .layers import Array
 from .works import POOLED_SHAPES, POOLS, Pool
@@ -35,9 +36,11 @@ def _right(pool: Pool, shape: str) -> Array:
 @pytest.mark.parametrize("layer", TIMED, ids=str)
 @pytest.mark.parametrize("shape", POOLED_SHAPES)
 def test_pool2d(benchmark: BenchmarkFixture, shape: str, layer: Pool, row: Kernel) -> None:
-    skip_unless_timed(row, layer.spec(POOLED_SHAPES[shape]))
+    spec = layer.spec(POOLED_SHAPES[shape])
+    skip_unless_timed(row, spec)
     call = layer.on(_input(shape), row.backend)
     assert judge.rms_error(call(), _right(layer, shape)) <= judge.RMS_LIMIT
 
     benchmark.group = f"{layer.name}, {shape}"
+    benchmark.extra_info.update(about(spec, row, layer.name, POOLED_SHAPES[shape][0]))
     benchmark(call)

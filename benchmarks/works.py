@@ -12,7 +12,7 @@ import numpy as np
 import fastconv
 from fastconv.spec import Pool2dSpec
 
-from .layers import LAYERS, Array, Layer, random_inputs
+from .layers import LAYERS, Array, Layer, kind, random_inputs
 
 WIDE_KERNEL = 21
 """From the next size on, picture libraries change from sums to transforms."""
@@ -89,7 +89,7 @@ class Work:
         layer = self.convolution
         wide = max(layer.KH, layer.KW) > WIDE_KERNEL
         return (
-            self.section, layer.kind, "N=1" if layer.N == 1 else "N>1",
+            self.section, kind(layer), "N=1" if layer.N == 1 else "N>1",
             "wide kernel" if wide else "narrow kernel",
         )
 

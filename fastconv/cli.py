@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-REPORT = ("matplotlib", "rich", "skimage", "typer")
+REPORT = ("jinja2", "matplotlib", "rich", "skimage", "typer")
 """What the extra ``report`` installs."""
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shlex
+import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +16,8 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from .config import options
+from .bench import cases, records, run, selection
+from .config import get_num_threads, options
 from .demo import ACTIVE, STEPS, TOLERANCE, PhotoError, Picture, Step, draw, layer, photograph
 from .environment import show_config
 from .errors import BackendUnavailableError
@@ -36,10 +40,7 @@ def demo(
     threads: Annotated[int | None, typer.Option(min=1, help="How many threads to use.")] = None,
 ) -> None:
     """Filter, Detect, Condense: a photograph through one layer, timed beside SciPy."""
-    if output.suffix.lower() != ".png":
-        _refuse(f"--output must end in .png; got {output}")
-    if not output.parent.is_dir():
-        _refuse(f"the folder {output.parent} does not exist; make it first or change --output")
+    _check_output(output, ".png")
     with options(backend=backend, threads=threads):
         try:
             show_config()  # shows at once whether threads and instruction set can be had,
@@ -52,10 +53,84 @@ def demo(
         draw(picture, steps, output)
     except OSError as error:
         _refuse(f"{output} cannot be written: {error.strerror}")
-    _report(steps, output)
+    _print(steps, output)
     if apart := [step.name for step in steps if not step.difference <= TOLERANCE]:
         typer.echo(f"fastconv: the results differ from SciPy's in {', '.join(apart)}", err=True)
         raise typer.Exit(1)
+
+
+@app.command()
+def bench(
+    model: Annotated[
+        list[str] | None, typer.Option(help="resnet50, vgg16 or mobilenet; may be repeated.")
+    ] = None,
+    layers: Annotated[
+        str | None, typer.Option(help="Names such as 'resnet50.*', or a JSON file of layers.")
+    ] = None,
+    backends: Annotated[
+        str | None, typer.Option(help="Such as cython,cuda; all that are here unless stated.")
+    ] = None,
+    algorithms: Annotated[
+        str | None, typer.Option(help="Such as 'im2col,winograd*'; all unless stated.")
+    ] = None,
+    threads: Annotated[str | None, typer.Option(help="Such as 1,2; 1 and all unless stated.")]
+    = None,
+    batch: Annotated[str | None, typer.Option(help="Such as 1,16; each layer's own unless stated.")]
+    = None,
+    seconds: Annotated[float, typer.Option(min=0, help="Time for each kernel and case.")] = 0.2,
+    precision: Annotated[str, typer.Option(help="strict, default or fast.")] = "default",
+    output: Annotated[Path, typer.Option("--output", "-o", help="The JSON to write.")]
+    = Path("bench.json"),
+) -> None:
+    """Time every kernel on the layers of networks; `report` makes a page of the JSON."""
+    _check_output(output, ".json")
+    try:
+        chosen = selection.backends(backends)
+        devices = selection.devices(chosen)
+        counts = selection.numbers("--threads", threads, (1, get_num_threads()))
+        plan = list(cases.cases(
+            selection.layers(layers, model or ()), devices, backends=chosen,
+            algorithms=selection.kernels(algorithms), threads=counts,
+            batches=selection.numbers("--batch", batch), precision=precision,
+        ))
+    except (ValueError, OSError, BackendUnavailableError) as error:
+        _refuse(str(error))
+    if not plan:
+        _refuse("no kernel of these backends and algorithms can serve any of these layers")
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("Measuring the devices", total=sum(len(c.rows) for c in plan))
+        added = records.environment(devices, counts, shlex.join(["fastconv", *sys.argv[1:]]))
+        outcomes = []
+        for outcome in run.run(plan, seconds, lambda: progress.advance(task)):
+            progress.update(task, description=f"{outcome.case.layer}, batch {outcome.case.layer.N}")
+            outcomes.append(outcome)
+    measured = [o for o in outcomes if isinstance(o, run.Measured)]
+    _save(output, json.dumps(records.document(measured, added), indent=1))
+    typer.echo(f"Wrote {output}: {len(measured)} measurements")
+    for failure in (o for o in outcomes if isinstance(o, run.Failed)):
+        typer.echo(f"fastconv: not timed: {failure}", err=True)
+    if len(measured) < len(outcomes):
+        raise typer.Exit(1)
+
+
+@app.command()
+def report(
+    results: Annotated[
+        list[Path], typer.Argument(help="JSON of `bench`, or of pytest --benchmark-json.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The page to write.")]
+    = Path("report.html"),
+) -> None:
+    """Make one page, which needs no network, of measurements."""
+    _check_output(output, ".html")
+    from .report import ReportError, page
+
+    try:
+        text = page(results)
+    except ReportError as error:
+        _refuse(str(error))
+    _save(output, text)
+    typer.echo(f"Wrote {output}")
 
 
 @app.command()
@@ -107,6 +182,23 @@ def _shape(name: str, text: str) -> tuple[int, ...]:
     return tuple(map(int, sizes))
 
 
+def _check_output(output: Path, suffix: str) -> None:
+    """Before anything is computed."""
+    if output.suffix.lower() != suffix:
+        _refuse(f"--output must end in {suffix}; got {output}")
+    if not output.parent.is_dir():
+        _refuse(f"the folder {output.parent} does not exist; make it first or change --output")
+    if output.is_dir():
+        _refuse(f"{output} cannot be written: it is a folder")
+
+
+def _save(output: Path, text: str) -> None:
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        _refuse(f"{output} cannot be written: {error.strerror}")
+
+
 def _refuse(message: str) -> NoReturn:
     """End with a line that says what is wrong with the request."""
     typer.echo(f"fastconv: {message}", err=True)
@@ -124,7 +216,7 @@ def _run(picture: Picture) -> list[Step]:
     return steps
 
 
-def _report(steps: Sequence[Step], output: Path) -> None:
+def _print(steps: Sequence[Step], output: Path) -> None:
     threads = max(step.threads for step in steps)
     table = Table(
         box=box.SIMPLE_HEAD, show_edge=False, padding=0, caption_justify="left",

@@ -68,7 +68,7 @@ def measure(
     found: dict[str, Timing] = {}
     sides: dict[str, _Side] = {}
     best = math.inf
-    with _no_collector():
+    with no_collector():
         for row in rows:
             try:
                 side = _Side(_trial(given, spec, row, threads), clock)
@@ -145,7 +145,7 @@ def will_compile(op: str, spec: Spec, row: Kernel, threads: int) -> bool:
 
 
 @contextmanager
-def _no_collector() -> Iterator[None]:
+def no_collector() -> Iterator[None]:
     """A garbage collection inside one row's turn would be charged to it."""
     enabled = gc.isenabled()
     gc.disable()

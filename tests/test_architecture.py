@@ -23,7 +23,7 @@ LEVELS = (
     ("errors",), ("spec",), ("config", "memory", "halves", "progress", "registry"),
     ("heuristics", "choices", "arrays"), ("rank",), ("dispatch", "shapes"),
     ("environment", "warm"), ("ops",), ("trial",), ("explanation",), ("plan",), ("tuner",),
-    ("compat",), ("demo",), ("commands",), ("cli",), ("__init__",), ("__main__",),
+    ("compat",), ("demo", "bench"), ("commands",), ("cli",), ("__init__",), ("__main__",),
 )
 """From the ground up: a module imports from lower levels, and from its own package."""
 LEVEL = {name: i for i, names in enumerate(LEVELS) for name in names}
@@ -32,9 +32,11 @@ APART = {"report"}
 """Stands alone and reads JSON."""
 
 ONLY_IN = {
-    "numba": ("backends/numba", "backends/cuda"), "llvmlite": ("backends/numba",),
+    "numba": ("backends/numba", "backends/cuda", "bench/multiply_adds"),
+    "llvmlite": ("backends/numba",),
     "scipy": ("backends/numpy", "compat"), "torch": ("compat",), "ml_dtypes": (),
-    "matplotlib": ("report",), "rich": ("commands", "report"), "typer": ("commands", "report"),
+    "jinja2": ("report",), "matplotlib": ("report",), "rich": ("commands", "report"),
+    "typer": ("commands", "report"),
     "skimage": (), "PIL": (), "cupy": ("compat",), "dask": ("compat",), "onnx": ("compat",),
     "platformdirs": (),
 }

@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from ..layers import Array, Layer
+from ..layers import Array, Layer, is_picture
 from ..works import Work
 from .side import PICTURE, Case, Runner, Side, needs
 
@@ -29,7 +29,7 @@ def _layer(work: Work) -> Layer:
 
 def _no_picture(work: Work) -> str | None:
     layer = work.convolution
-    if layer is None or not layer.is_picture or "picture" not in work.labels:
+    if layer is None or not is_picture(layer) or "picture" not in work.labels:
         return "single planes are filtered: pictures only"
     return None
 
