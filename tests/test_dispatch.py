@@ -99,6 +99,7 @@ def test_explain_says_what_is_copied() -> None:
     assert "reflect" in str(fc.explain("conv2d", *SHAPES, padding=1, padding_mode="reflect"))
 
 
+@pytest.mark.usefixtures("free_choice")
 def test_explain_tells_why_a_row_cannot_serve() -> None:
     integers = fc.explain("max_pool2d", X.shape, 2, dtype="int32")
     for backend in {"cython", "numba"} & set(PRESENT):
@@ -110,6 +111,7 @@ def test_explain_tells_why_a_row_cannot_serve() -> None:
     assert "precision='strict'" in strict.rejected["conv2d.fft@numpy"]
 
 
+@pytest.mark.usefixtures("free_choice")
 def test_strict_refuses_fft_by_name_and_says_why() -> None:
     message = r"conv2d\.fft@numpy: precision='strict' admits only direct summation"
     with pytest.raises(ValueError, match=message):

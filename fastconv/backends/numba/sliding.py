@@ -153,6 +153,8 @@ def _line(
         if taps > 4:
             v = _tap(4, stride, a, b, c, next_a, next_b, next_c)
             total = _take(op, careful, total, v)
+        if op == SUM:  # one that starts from 0 is never −0
+            total = simd.add(total, simd.constant(nothing, 0.0))
         count = min(across, n - e)
         if op == SUM and divisors:
             by = simd.load_part(divisors + e * size, count, simd.constant(nothing, 1.0))
