@@ -53,7 +53,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .spec import ActivationSpec, Conv2dSpec, ConvPool2dSpec, Pool2dSpec, UnpoolSpec, extent
+from .spec import (
+    HALF,
+    PADDING_MODES,
+    ActivationSpec,
+    Conv2dSpec,
+    ConvPool2dSpec,
+    Pool2dSpec,
+    UnpoolSpec,
+    extent,
+    with_dtype,
+)
 
 BACKENDS = ("cython", "numba", "numpy", "reference", "cuda")
 """Every backend that has a name, the preferred first."""
@@ -96,8 +106,15 @@ class Kernel:
     paddings: tuple[str, ...] = ("zeros",)
     """Padding modes that the kernel computes itself; the others it finds written out in x."""
 
+    halves: bool = False
+    """Reads and writes float16 and bfloat16 itself; the others find them widened to float32."""
+
     def sees(self, spec: Any) -> Any:
         """The ``kernel_spec`` that this row gets for a call's ``spec``."""
+        seen = self._seen(spec)
+        return seen if not self.halves or seen.dtype == spec.dtype else with_dtype(seen, spec.dtype)
+
+    def _seen(self, spec: Any) -> Any:
         if getattr(spec, "padding_mode", "zeros") in self.paddings[1:]:
             return spec.plain_spec
         return spec.kernel_spec
@@ -195,6 +212,28 @@ def _winograd(m: int) -> WhyNot:
     return why_not
 
 
+MOST_ON_CARD = (1 << 31) - 1
+"""Pixels of all images together, or terms of a sum, that a CUDA kernel counts."""
+
+
+def _card(spec: Any) -> str | None:
+    if spec.dtype not in (*NATIVE_FLOATS, *HALF):
+        return f"{spec.dtype} is not computed here, only {', '.join((*NATIVE_FLOATS, *HALF))}"
+    return None
+
+
+def _card_conv(spec: Conv2dSpec) -> str | None:
+    if max(spec.N * max(spec.OH * spec.OW, spec.IH * spec.IW),
+           spec.IC * spec.KH * spec.KW * spec.OC) > MOST_ON_CARD:
+        return "it has more pixels, or weights, than CUDA kernels count"
+    return _card(spec)
+
+
+def _on_card(op: str, algorithm: str, why_not: WhyNot, **more: Any) -> Kernel:
+    """A CUDA row: half types and every padding mode are computed natively."""
+    return Kernel(op, algorithm, "cuda", why_not, paddings=PADDING_MODES, halves=True, **more)
+
+
 _CONV2D = (
     Kernel("conv2d", "direct", "cython", _patch),
     Kernel("conv2d", "im2col", "cython", _float_only),
@@ -209,6 +248,11 @@ _CONV2D = (
     Kernel("conv2d", "fft", "numpy", _float_only, direct_sum=False, rms_error=2e-6,
            paddings=("zeros", "circular")),
     Kernel("conv2d", "direct", "reference", _float_only),
+)
+
+_CUDA = (
+    _on_card("conv2d", "direct", _card_conv),
+    _on_card("activation", "elementwise", _card),
 )
 
 
@@ -241,6 +285,7 @@ ROWS: tuple[Kernel, ...] = (
     Kernel("activation", "elementwise", "numba", _float_only),
     Kernel("activation", "elementwise", "numpy", _anything),
     Kernel("activation", "elementwise", "reference", _anything),
+    *_CUDA,
 )
 
 OPERATIONS = tuple(dict.fromkeys(row.op for row in ROWS))

@@ -169,9 +169,10 @@ def _call(
 ) -> Array:
     """Choose, pack and run: the part that all convolutions share."""
     bias = arrays.bias_of(bias, result_shape[1])
-    if op == "conv2d" and isinstance(spec, Conv2dSpec):
+    on_gpu = arrays.on_gpu(x=x, w=w, bias=bias)
+    if op == "conv2d" and not on_gpu and isinstance(spec, Conv2dSpec):
         spec = with_rank(spec, w, asked_for(op, algorithm, backend)[0])
-    choice = select(op, spec, algorithm, backend)
+    choice = select(op, spec, algorithm, backend, on_gpu=on_gpu)
     result = arrays.result(out, result_shape, spec.dtype, spec.layout, x=x, w=w, bias=bias)
     if result.size:
         _run.convolve(choice, spec, x, _run.pack(choice, w, once=True), bias, result)
@@ -180,7 +181,7 @@ def _call(
                 asked, choice, spec, result_shape, pack=_run.packer(choice, once=True),
                 convolving=True,
             )
-    return result
+    return arrays.handed_back(result)
 
 
 def conv2d_pool2d(

@@ -1,0 +1,35 @@
+"""The device intrinsics, or their twins where numba's simulator stands for the card.
+
+Kernels take all that is not plain Python from here, and so run in both.
+"""
+
+from __future__ import annotations
+
+import os
+
+SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM", "0") not in ("", "0")
+
+if SIMULATED:
+    from . import twins as chosen
+else:
+    from . import intrinsics as chosen  # type: ignore[no-redef]
+
+BYTES = chosen.BYTES
+arrived = chosen.arrived
+copier = chosen.copier
+first_of = chosen.first_of
+inlined = chosen.inlined
+loader = chosen.loader
+pushed = chosen.pushed
+quotient = chosen.quotient
+raise_to = chosen.raise_to
+remainder = chosen.remainder
+rotated = chosen.rotated
+sent = chosen.sent
+shared_memory = chosen.shared_memory
+storer = chosen.storer
+tile_product = chosen.tile_product
+vector_copier = chosen.vector_copier
+vector_loader = chosen.vector_loader
+vector_storer = chosen.vector_storer
+zeros = chosen.zeros
