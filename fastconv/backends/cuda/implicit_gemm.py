@@ -21,20 +21,27 @@ from numba import cuda
 from .activations import activation
 from .launcher import Source
 from .primitives import (
+    anew,
     arrived,
     copier,
+    i32,
     inlined,
     loader,
     pushed,
     quotient,
+    reload,
     remainder,
     sent,
     shared_memory,
     storer,
     vector_copier,
     vector_storer,
+    within,
 )
 from .tiles import Tile, product, sharing, sums, thread_places
+
+NOWHERE = -(1 << 30)
+"""Row of a pixel beyond the last one: no tap reaches the picture from there."""
 
 GEOMETRY = (
     "pixels", "plane", "OW", "IH", "IW", "OC", "IC", "terms", "SH", "SW", "DH", "DW", "PT", "PL",
@@ -48,28 +55,32 @@ AT = {name: i for i, name in enumerate(GEOMETRY)}
 
 
 @cache
-def padding(mode: str) -> Callable[..., Any]:
-    """``cell(i, n)``: which cell of an axis stands at place i, −1 for none."""
+def padding(mode: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """``cell(i, n)``: which cell of an axis stands at place i; ``there(i, n)``: whether one
+    does."""
     @inlined
-    def zeros(i, n):
-        return i if 0 <= i < n else -1
+    def itself(i, n):
+        return i
 
     @inlined
     def reflect(i, n):
         j = -i if i < 0 else i
-        return 2 * n - 2 - j if j >= n else j
+        return i32(2 * n - 2 - j if j >= n else j)
 
     @inlined
     def replicate(i, n):
-        return 0 if i < 0 else (n - 1 if i >= n else i)
+        return i32(0 if i < 0 else (n - 1 if i >= n else i))
 
     @inlined
     def circular(i, n):
-        return i + n if i < 0 else (i - n if i >= n else i)
+        return i32(i + n if i < 0 else (i - n if i >= n else i))
 
-    return {
-        "zeros": zeros, "reflect": reflect, "replicate": replicate, "circular": circular
-    }[mode]
+    @inlined
+    def always(i, n):
+        return True
+
+    cell = {"zeros": itself, "reflect": reflect, "replicate": replicate, "circular": circular}
+    return cell[mode], within if mode == "zeros" else always
 
 
 @cache
@@ -102,16 +113,23 @@ def convolution(
     planes = order == "planes"
     shape = sharing(tile, computed, planes)
     lanes, threads, depth, stages = shape.lanes, tile.threads, tile.depth, tile.stages
-    table = -(-shape.nbytes // 16) * 16  # of pixels: the base of each, its first row and column
-    memory = shared_memory(table + 24 * tile.pixels)
+    # After the stages: for each pixel where its image begins, and the row and the column of its
+    # first tap; then the geometry again, read when it is needed, for it would fill registers.
+    bases = -(-shape.nbytes // 16) * 16
+    tops = bases + 8 * tile.pixels
+    lefts = tops + 4 * tile.pixels
+    facts = lefts + 4 * tile.pixels
+    memory = shared_memory(facts + 4 * len(GEOMETRY))
     place, multiply, held = thread_places(tile, planes), product(shape), sums(shape)
-    zero, first, rotate = held.zero, held.first, held.rotate
+    zero, take = held.zero, held.take
     copy, copy_vector = copier(dtype), vector_copier(computed)
     wait = arrived(stages - 2)
-    number, load, store = loader("int64"), loader(dtype), storer(dtype)
+    number, load, store = loader("int32", space="shared"), loader(dtype), storer(dtype)
     store_vector, push = vector_storer(dtype, lanes), pushed(lanes, computed)
-    put, get = storer("int64", space="shared"), loader("int64", space="shared")
-    cell, split, f = padding(mode), term(order, KH, KW), activation(name, computed)
+    put, put_base = storer("int32", space="shared"), storer("int64", space="shared")
+    base_of, fact = loader("int64", space="shared"), loader("int64")
+    cell, there_is = padding(mode)
+    split, f = term(order, KH, KW), activation(name, computed)
     P, C = tile.pixels, tile.channels
     stage_size, apart = shape.stage, depth * shape.pixel_row
     pixel_row, channel_row = shape.pixel_row, shape.channel_row
@@ -123,164 +141,178 @@ def convolution(
     pixel_gap = P // (tile.per_pixel // lanes)
     channel_gap = C // (tile.per_channel // lanes)
     nothing = (np.float64 if computed == "float64" else np.float32)(0)
-    G = AT
+    size, width = (8 if computed == "float64" else 4), {"float64": 8, "float32": 4}.get(dtype, 2)
+    always_full = depth * vectors_of_row % threads == 0
+    mapped = mode != "zeros"
+    entries, G = len(GEOMETRY), AT
     g_pixels, g_plane, g_OW, g_IH, g_IW = (G[n] for n in ("pixels", "plane", "OW", "IH", "IW"))
     g_OC, g_IC, g_terms, g_SH, g_SW = (G[n] for n in ("OC", "IC", "terms", "SH", "SW"))
     g_DH, g_DW, g_PT, g_PL = (G[n] for n in ("DH", "DW", "PT", "PL"))
     g_xn, g_xc, g_xh, g_xw = (G[n] for n in ("xn", "xc", "xh", "xw"))
     g_on, g_oc, g_oh, g_ow = (G[n] for n in ("on", "oc", "oh", "ow"))
     g_row, g_channel_tiles, g_pixel_tiles = (G[n] for n in ("row", "channel_tiles", "pixel_tiles"))
-    g_vectors, g_OH = G["vectors"], G["OH"]
+    g_vectors = G["vectors"]
 
     @inlined
     def fetch_weights(s, slot, k0, w, group, oc0, thread, geometry):
         terms, row = number(geometry, g_terms), number(geometry, g_row)
+        base = w + size * (i32(group * terms + k0) * row + oc0)
         for i in range(weight_copies):
-            e = thread + i * threads
-            if e < depth * vectors_of_row:
-                k, at = e // vectors_of_row, e % vectors_of_row * lanes
-                there = k0 + k < terms and oc0 + at < row
-                source = ((group * terms + k0 + k) * row + oc0 + at) if there else 0
-                copy_vector(s, slot * stage_size + apart + k * channel_row + at, w, source, there)
+            e = i32(thread + i * threads)
+            if always_full or e < depth * vectors_of_row:
+                k, at = i32(e // vectors_of_row), i32(e % vectors_of_row * lanes)
+                there = (i32(k0 + k) < terms) & (i32(oc0 + at) < row)
+                copy_vector(
+                    s, i32(slot * stage_size + apart + k * channel_row + at),
+                    base, i32(k * row + at), there,
+                )
 
     if planes:
         @inlined
         def fetch_pixels(s, slot, k0, x, group, thread, geometry):
             # One pixel for each thread, the terms of a stage in turn.
-            p, k_first = thread % P, thread // P
-            base = get(s + table, 3 * p)
-            top, left = get(s + table, 3 * p + 1), get(s + table, 3 * p + 2)
+            p, first_term = i32(thread % P), i32(thread // P)
+            base = x + width * base_of(s + bases, p)
+            top, left = number(s + tops, p), number(s + lefts, p)
+            beyond = top == NOWHERE
             IC, terms = number(geometry, g_IC), number(geometry, g_terms)
             IH, IW = number(geometry, g_IH), number(geometry, g_IW)
+            xc, xh, xw = number(geometry, g_xc), number(geometry, g_xh), number(geometry, g_xw)
+            DH, DW = number(geometry, g_DH), number(geometry, g_DW)
+            channel0 = i32(group * IC)
             for i in range(pixel_copies):
-                k = k_first + i * per_pass
-                ic, kh, kw = split(k0 + k, IC)
-                ih = cell(top + kh * number(geometry, g_DH), IH)
-                iw = cell(left + kw * number(geometry, g_DW), IW)
-                there = base >= 0 and k0 + k < terms and ih >= 0 and iw >= 0
-                source = (
-                    base + (group * IC + ic) * number(geometry, g_xc)
-                    + ih * number(geometry, g_xh) + iw * number(geometry, g_xw)
-                ) if there else 0
-                copy(s, slot * stage_size + k * pixel_row + p, x, source, there)
+                k = i32(first_term + i * per_pass)
+                ic, kh, kw = split(i32(k0 + k), IC)
+                ih, iw = i32(top + kh * DH), i32(left + kw * DW)
+                there = there_is(ih, IH) & there_is(iw, IW) & (i32(k0 + k) < terms)
+                if mapped:
+                    there = there & (not beyond)
+                ih, iw = cell(ih, IH), cell(iw, IW)
+                copy(
+                    s, i32(slot * stage_size + k * pixel_row + p),
+                    base, i32((channel0 + ic) * xc + ih * xh + iw * xw), there,
+                )
     else:
         @inlined
         def fetch_pixels(s, slot, k0, x, group, thread, geometry):
             # One term for each thread, pixels in turn.
-            k, p_first = thread % depth, thread // depth
+            k, p_first = i32(thread % depth), i32(thread // depth)
             IC, terms = number(geometry, g_IC), number(geometry, g_terms)
             IH, IW = number(geometry, g_IH), number(geometry, g_IW)
-            ic, kh, kw = split(k0 + k, IC)
-            down, across = kh * number(geometry, g_DH), kw * number(geometry, g_DW)
-            channel = (group * IC + ic) * number(geometry, g_xc)
+            xh, xw = number(geometry, g_xh), number(geometry, g_xw)
+            ic, kh, kw = split(i32(k0 + k), IC)
+            down, across = i32(kh * number(geometry, g_DH)), i32(kw * number(geometry, g_DW))
+            channel = i32((group * IC + ic) * number(geometry, g_xc))
+            term_there = i32(k0 + k) < terms
             for i in range(pixel_copies):
-                p = p_first + i * per_pass
-                base = get(s + table, 3 * p)
-                ih = cell(get(s + table, 3 * p + 1) + down, IH)
-                iw = cell(get(s + table, 3 * p + 2) + across, IW)
-                there = base >= 0 and k0 + k < terms and ih >= 0 and iw >= 0
-                source = (
-                    base + channel + ih * number(geometry, g_xh) + iw * number(geometry, g_xw)
-                ) if there else 0
-                copy(s, slot * stage_size + k * pixel_row + p, x, source, there)
+                p = i32(p_first + i * per_pass)
+                top = number(s + tops, p)
+                ih, iw = i32(top + down), i32(number(s + lefts, p) + across)
+                there = there_is(ih, IH) & there_is(iw, IW) & term_there
+                if mapped:
+                    there = there & (top != NOWHERE)
+                ih, iw = cell(ih, IH), cell(iw, IW)
+                copy(
+                    s, i32(slot * stage_size + k * pixel_row + p),
+                    x + width * base_of(s + bases, p), i32(channel + ih * xh + iw * xw), there,
+                )
 
-    def kernel(x, w, bias_of, out, slope, geometry):
+    def kernel(x, w, bias_of, out, slope, numbers):
         thread = cuda.threadIdx.x
         block = cuda.blockIdx.x
         s = memory()
+        geometry = s + facts
+        for i in range(thread, entries, threads):
+            put(geometry, i, i32(fact(numbers, i)))
+        cuda.syncthreads()
         channel_tiles = number(geometry, g_channel_tiles)
-        oc0 = remainder(block, channel_tiles) * C
+        oc0 = i32(remainder(block, channel_tiles) * C)
         block = quotient(block, channel_tiles)
         pixel_tiles = number(geometry, g_pixel_tiles)
-        p0 = remainder(block, pixel_tiles) * P
-        group = quotient(block, pixel_tiles)
-        pixels, plane = number(geometry, g_pixels), number(geometry, g_plane)
+        p0 = i32(remainder(block, pixel_tiles) * P)
+        group = i32(quotient(block, pixel_tiles))
         OW = number(geometry, g_OW)
 
         for p in range(thread, P, threads):
-            n = quotient(p0 + p, plane)
-            rest = remainder(p0 + p, plane)
-            oh = quotient(rest, OW)
-            ow = remainder(rest, OW)
-            inside = p0 + p < pixels
-            put(s + table, 3 * p, n * number(geometry, g_xn) if inside else -1)
-            put(s + table, 3 * p + 1, oh * number(geometry, g_SH) - number(geometry, g_PT))
-            put(s + table, 3 * p + 2, ow * number(geometry, g_SW) - number(geometry, g_PL))
+            plane = number(geometry, g_plane)
+            n, rest = quotient(p0 + p, plane), remainder(p0 + p, plane)
+            oh, ow = quotient(rest, OW), remainder(rest, OW)
+            inside = p0 + p < number(geometry, g_pixels)
+            top = oh * number(geometry, g_SH) - number(geometry, g_PT)
+            put_base(s + bases, p, n * fact(numbers, g_xn) if inside else 0)
+            put(s + tops, p, i32(top if inside else NOWHERE))
+            put(s + lefts, p, i32(ow * number(geometry, g_SW) - number(geometry, g_PL)))
         cuda.syncthreads()
 
         column, row = place(thread)
-        blocks = (number(geometry, g_terms) + depth - 1) // depth
+        blocks = i32((number(geometry, g_terms) + depth - 1) // depth)
         for i in range(stages - 1):
             if i < blocks:
-                fetch_weights(s, i, i * depth, w, group, oc0, thread, geometry)
-                fetch_pixels(s, i, i * depth, x, group, thread, geometry)
+                fetch_weights(s, i, i32(i * depth), w, group, oc0, thread, geometry)
+                fetch_pixels(s, i, i32(i * depth), x, group, thread, geometry)
             sent()
         total = zero()
-        slot, ahead = 0, stages - 1
-        for i in range(blocks):
+        slot, ahead, k0 = i32(0), i32(stages - 1), i32((stages - 1) * depth)
+        for _ in range(blocks):
             wait()
             cuda.syncthreads()
-            if i + stages - 1 < blocks:
-                k0 = (i + stages - 1) * depth
-                fetch_weights(s, ahead, k0, w, group, oc0, thread, geometry)
-                fetch_pixels(s, ahead, k0, x, group, thread, geometry)
+            if k0 < number(geometry, g_terms):
+                again = anew(thread)
+                fetch_weights(s, ahead, k0, w, group, oc0, again, geometry)
+                fetch_pixels(s, ahead, k0, x, group, again, geometry)
             sent()
             total = multiply(total, s, slot, column, row)
-            slot = slot + 1 if slot + 1 < stages else 0
-            ahead = ahead + 1 if ahead + 1 < stages else 0
+            slot = i32(slot + 1 if slot + 1 < stages else 0)
+            ahead = i32(ahead + 1 if ahead + 1 < stages else 0)
+            k0 = i32(k0 + depth)
 
-        OC, OH = number(geometry, g_OC), number(geometry, g_OH)
-        on, oc_step = number(geometry, g_on), number(geometry, g_oc)
-        oh_step, ow_step = number(geometry, g_oh), number(geometry, g_ow)
-        whole = number(geometry, g_vectors) != 0
         for q in range(column_vectors):
             for r in range(rows):
-                values = first(total)
-                total = rotate(total)
+                reload()
+                values = take(total, q * rows + r)
                 if planes:
-                    p = p0 + column * lanes + q * pixel_gap
-                    oc = oc0 + row * lanes + r // lanes * channel_gap + r % lanes
+                    p = i32(p0 + column * lanes + q * pixel_gap)
+                    oc = i32(oc0 + row * lanes + r // lanes * channel_gap + r % lanes)
                 else:
-                    p = p0 + row * lanes + r // lanes * pixel_gap + r % lanes
-                    oc = oc0 + column * lanes + q * channel_gap
+                    p = i32(p0 + row * lanes + r // lanes * pixel_gap + r % lanes)
+                    oc = i32(oc0 + column * lanes + q * channel_gap)
+                pixels, OC = number(geometry, g_pixels), number(geometry, g_OC)
+                channel = i32(group * OC + oc)
                 if p < pixels and oc < OC:
-                    n = quotient(p, plane)
-                    rest = remainder(p, plane)
-                    oh, ow = quotient(rest, OW), remainder(rest, OW)
-                    at = (
-                        n * on + (group * OC + oc) * oc_step + oh * oh_step + ow * ow_step
-                    )
                     if planes:
                         b = nothing
                         if bias:
-                            b = load(bias_of, group * OC + oc)
+                            b = load(bias_of, channel)
                         for _ in range(lanes):
                             values = push(values, f(values[0] + b, slope))
                     else:
                         for e in range(lanes):
                             b = nothing
                             if bias and oc + e < OC:
-                                b = load(bias_of, group * OC + oc + e)
+                                b = load(bias_of, channel + e)
                             values = push(values, f(values[0] + b, slope))
-                    if whole and (p + lanes <= pixels if planes else oc + lanes <= OC):
-                        store_vector(out, at, values)
+                    # Whole vectors are stored only where the cells of a plane follow one another.
+                    if planes and number(geometry, g_vectors) != 0 and p + lanes <= pixels:
+                        plane = number(geometry, g_plane)
+                        at = quotient(p, plane) * fact(numbers, g_on)
+                        at += channel * fact(numbers, g_oc)
+                        store_vector(out, at + remainder(p, plane), values)
                     else:
                         for e in range(lanes):
-                            if planes:
-                                if p + e < pixels:
+                            pe, ce = (i32(p + e), channel) if planes else (p, i32(channel + e))
+                            if pe < pixels and (planes or oc + e < OC):
+                                rest = remainder(pe, number(geometry, g_plane))
+                                at = quotient(pe, number(geometry, g_plane)) * fact(numbers, g_on)
+                                at += ce * fact(numbers, g_oc)
+                                at += quotient(rest, OW) * fact(numbers, g_oh)
+                                at += remainder(rest, OW) * fact(numbers, g_ow)
+                                if not planes and number(geometry, g_vectors) != 0:
+                                    if e == 0:
+                                        store_vector(out, at, values)
+                                else:
                                     store(out, at, values[0])
-                                ow += 1
-                                at += ow_step
-                                if ow == OW:
-                                    ow = 0
-                                    oh += 1
-                                    at += oh_step - OW * ow_step
-                                    if oh == OH:
-                                        oh = 0
-                                        at += on - OH * oh_step
-                            elif oc + e < OC:
-                                store(out, at + e * oc_step, values[0])
-                            values = push(values, values[0])
+                            if planes or number(geometry, g_vectors) == 0:
+                                values = push(values, values[0])
 
     return Source(kernel, "iiiifi", threads, tile.blocks)
 

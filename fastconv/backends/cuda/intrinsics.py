@@ -15,9 +15,9 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
-from numba import cuda
-from numba.core import types
+from numba import cuda, types
 from numba.cuda.extending import intrinsic
 
 BYTES = 16
@@ -25,6 +25,9 @@ BYTES = 16
 _GLOBAL, _SHARED = 1, 3
 _I16, _I32, _I64 = ir.IntType(16), ir.IntType(32), ir.IntType(64)
 _F32 = ir.FloatType()
+
+i32 = np.int32
+"""Narrows what numba reckons in 64 bits: that takes twice the instructions and registers."""
 
 inlined: Callable[[Callable[..., Any]], Any] = cuda.jit(device=True, inline="always")
 """Decorates functions that kernels call: a real call would ask for the card when compiled."""
@@ -126,8 +129,8 @@ def loader(dtype: str, *, space: str = "global") -> Any:
     kind, at = _KINDS[dtype], _GLOBAL if space != "shared" else _SHARED
 
     @intrinsic
-    def load(typingctx, pointer, index):  # type: ignore[no-untyped-def]
-        def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+    def load(typingctx, pointer, index):
+        def generate(context, builder, signature, args):
             place = _place(builder, args[0], args[1], kind.stored, at)
             return kind.widen(
                 builder, _load(builder, place, kind.stored, kind.size, space == "global")
@@ -144,8 +147,8 @@ def storer(dtype: str, *, space: str = "global") -> Any:
     kind, at = _KINDS[dtype], _SHARED if space == "shared" else _GLOBAL
 
     @intrinsic
-    def store(typingctx, pointer, index, value):  # type: ignore[no-untyped-def]
-        def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+    def store(typingctx, pointer, index, value):
+        def generate(context, builder, signature, args):
             place = _place(builder, args[0], args[1], kind.stored, at)
             builder.store(kind.narrow(builder, args[2]), place, align=kind.size)
             return context.get_dummy_value()
@@ -165,8 +168,8 @@ def vector_loader(dtype: str, lanes: int = 0, *, space: str = "global") -> Any:
     result = types.UniTuple(kind.value, lanes)
 
     @intrinsic
-    def load(typingctx, pointer, index):  # type: ignore[no-untyped-def]
-        def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+    def load(typingctx, pointer, index):
+        def generate(context, builder, signature, args):
             # As whole words: the back end splits a vector of eight halves in two.
             moved = ir.VectorType(_I32, lanes * kind.size // 4) if kind.size == 2 else vector
             place = _as(builder, _place(builder, args[0], args[1], kind.stored, at), moved, at)
@@ -188,8 +191,8 @@ def vector_storer(dtype: str, lanes: int = 0, *, space: str = "global") -> Any:
     vector = ir.VectorType(kind.stored, lanes)
 
     @intrinsic
-    def store(typingctx, pointer, index, values):  # type: ignore[no-untyped-def]
-        def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+    def store(typingctx, pointer, index, values):
+        def generate(context, builder, signature, args):
             whole = ir.Constant(vector, ir.Undefined)
             for i in range(lanes):
                 part = kind.narrow(builder, builder.extract_value(args[2], i))
@@ -213,8 +216,8 @@ def shared_memory(nbytes: int) -> Any:
     one for each kernel."""
 
     @intrinsic
-    def memory(typingctx):  # type: ignore[no-untyped-def]
-        def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+    def memory(typingctx):
+        def generate(context, builder, signature, args):
             kind = ir.ArrayType(ir.IntType(8), nbytes)
             name = builder.module.get_unique_name("shared")
             block = ir.GlobalVariable(builder.module, kind, name, _SHARED)
@@ -234,8 +237,8 @@ def copier(dtype: str) -> Any:
     kind = _KINDS[dtype]
 
     @intrinsic
-    def copy(typingctx, to, index, pointer, offset, there):  # type: ignore[no-untyped-def]
-        def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+    def copy(typingctx, to, index, pointer, offset, there):
+        def generate(context, builder, signature, args):
             size = kind.size if kind.size >= 4 else 4
             target = builder.add(args[0], builder.mul(args[1], ir.Constant(_I64, size)))
             source = builder.add(args[2], builder.mul(args[3], ir.Constant(_I64, kind.size)))
@@ -272,8 +275,8 @@ def vector_copier(dtype: str) -> Any:
     kind = _KINDS[dtype]
 
     @intrinsic
-    def copy(typingctx, to, index, pointer, offset, there):  # type: ignore[no-untyped-def]
-        def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+    def copy(typingctx, to, index, pointer, offset, there):
+        def generate(context, builder, signature, args):
             step = ir.Constant(_I64, kind.size)
             target = builder.add(args[0], builder.mul(args[1], step))
             source = builder.add(args[2], builder.mul(args[3], step))
@@ -290,10 +293,10 @@ def vector_copier(dtype: str) -> Any:
 
 
 @intrinsic
-def sent(typingctx):  # type: ignore[no-untyped-def]
+def sent(typingctx):
     """Close a group of copies."""
 
-    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+    def generate(context, builder, signature, args):
         _asm(builder, "cp.async.commit_group;", "", [])
         return context.get_dummy_value()
 
@@ -305,8 +308,8 @@ def arrived(pending: int) -> Any:
     """``wait()`` until at most ``pending`` groups of this thread's copies are under way."""
 
     @intrinsic
-    def wait(typingctx):  # type: ignore[no-untyped-def]
-        def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+    def wait(typingctx):
+        def generate(context, builder, signature, args):
             _asm(builder, f"cp.async.wait_group {pending};", "", [])
             return context.get_dummy_value()
 
@@ -320,8 +323,8 @@ def arrived(pending: int) -> Any:
 
 def _unsigned(operation: str) -> Any:
     @intrinsic
-    def divide(typingctx, a, b):  # type: ignore[no-untyped-def]
-        def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+    def divide(typingctx, a, b):
+        def generate(context, builder, signature, args):
             a, b = (builder.trunc(value, _I32) for value in args)
             return builder.zext(getattr(builder, operation)(a, b), _I64)
 
@@ -337,10 +340,43 @@ remainder = _unsigned("urem")
 
 
 @intrinsic
-def raise_to(typingctx, pointer, index, value):  # type: ignore[no-untyped-def]
+def within(typingctx, i, n):
+    """0 ≤ i < n in one comparison, for an n of 0 to 2³¹ − 1."""
+
+    def generate(context, builder, signature, args):
+        i, n = (builder.trunc(value, _I32) for value in args)
+        return builder.icmp_unsigned("<", i, n)
+
+    return _signature(types.boolean, *_wide(2)), generate
+
+
+@intrinsic
+def anew(typingctx, value):
+    """An int32 that the compiler takes for another each time: what follows from it is reckoned
+    again in each turn of a loop, where kept results would fill the registers."""
+
+    def generate(context, builder, signature, args):
+        return _asm(builder, "mov.b32 $0, $1;", "=r,r", [builder.trunc(args[0], _I32)], _I32)
+
+    return _signature(types.int32, types.int64), generate
+
+
+@intrinsic
+def reload(typingctx):
+    """No instruction: what was read of shared memory is read again, not kept in registers."""
+
+    def generate(context, builder, signature, args):
+        _asm(builder, "", "", [])
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+@intrinsic
+def raise_to(typingctx, pointer, index, value):
     """The i-th int32 becomes the maximum of itself and ``value``, in one indivisible step."""
 
-    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+    def generate(context, builder, signature, args):
         place = _place(builder, args[0], args[1], _I32, _GLOBAL)
         builder.atomic_rmw("max", place, builder.trunc(args[2], _I32), "monotonic")
         return context.get_dummy_value()
@@ -358,8 +394,8 @@ def zeros(n: int, dtype: str) -> Any:
     result = types.UniTuple(kind, n)
 
     @intrinsic
-    def zero(typingctx):  # type: ignore[no-untyped-def]
-        def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+    def zero(typingctx):
+        def generate(context, builder, signature, args):
             value = ir.Constant(context.get_value_type(kind), 0.0)
             return _tuple(context, builder, result, [value] * n)
 
@@ -369,39 +405,39 @@ def zeros(n: int, dtype: str) -> Any:
 
 
 @cache
-def first_of(n: int, count: int, dtype: str) -> Any:
-    """``first(values)``: the first ``count`` of ``n``."""
+def vector_of(n: int, count: int, dtype: str) -> Any:
+    """``vector(values, i)``: the i-th ``count`` of ``n`` values, by branches: registers have no
+    index, and an array would lie in memory."""
     kind = _KINDS[dtype].value
     result = types.UniTuple(kind, count)
 
     @intrinsic
-    def first(typingctx, values):  # type: ignore[no-untyped-def]
-        def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
-            return _tuple(
-                context, builder, result, [builder.extract_value(args[0], i) for i in range(count)]
-            )
+    def vector(typingctx, values, i):
+        def generate(context, builder, signature, args):
+            parts = [
+                [builder.extract_value(args[0], at + e) for e in range(count)]
+                for at in range(0, n, count)
+            ]
+            done = builder.append_basic_block("taken")
+            blocks = [builder.append_basic_block(f"take{at}") for at in range(len(parts))]
+            switch = builder.switch(builder.trunc(args[1], _I32), blocks[-1])
+            for at, block in enumerate(blocks):
+                if at < len(blocks) - 1:
+                    switch.add_case(ir.Constant(_I32, at), block)
+                with builder.goto_block(block):
+                    builder.branch(done)
+            builder.position_at_end(done)
+            taken = []
+            for e in range(count):
+                phi = builder.phi(parts[0][e].type)
+                for block, part in zip(blocks, parts, strict=True):
+                    phi.add_incoming(part[e], block)
+                taken.append(phi)
+            return _tuple(context, builder, result, taken)
 
-        return result(types.UniTuple(kind, n)), generate
+        return result(types.UniTuple(kind, n), types.int64), generate
 
-    return first
-
-
-@cache
-def rotated(n: int, count: int, dtype: str) -> Any:
-    """``rotate(values)``: the first ``count`` of ``n`` moved to the end. A loop that takes the
-    first and rotates meets all of a tuple, with no index that would need memory."""
-    kind = _KINDS[dtype].value
-    result = types.UniTuple(kind, n)
-
-    @intrinsic
-    def rotate(typingctx, values):  # type: ignore[no-untyped-def]
-        def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
-            parts = [builder.extract_value(args[0], (i + count) % n) for i in range(n)]
-            return _tuple(context, builder, result, parts)
-
-        return result(result), generate
-
-    return rotate
+    return vector
 
 
 @cache
@@ -412,8 +448,8 @@ def pushed(n: int, dtype: str) -> Any:
     result = types.UniTuple(kind, n)
 
     @intrinsic
-    def push(typingctx, values, value):  # type: ignore[no-untyped-def]
-        def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+    def push(typingctx, values, value):
+        def generate(context, builder, signature, args):
             kept = [builder.extract_value(args[0], i) for i in range(1, n)]
             return _tuple(context, builder, result, [*kept, args[1]])
 
@@ -440,8 +476,8 @@ def tile_product(
     whole = types.UniTuple(kind.value, rows * columns)
 
     @intrinsic
-    def multiply(typingctx, sums, a, i, b, j):  # type: ignore[no-untyped-def]
-        def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+    def multiply(typingctx, sums, a, i, b, j):
+        def generate(context, builder, signature, args):
             totals = [builder.extract_value(args[0], n) for n in range(rows * columns)]
             left = _place(builder, args[1], args[2], kind.stored, _SHARED)
             right = _place(builder, args[3], args[4], kind.stored, _SHARED)

@@ -15,21 +15,24 @@ else:
     from . import intrinsics as chosen  # type: ignore[no-redef]
 
 BYTES = chosen.BYTES
+anew = chosen.anew
 arrived = chosen.arrived
 copier = chosen.copier
-first_of = chosen.first_of
+i32 = chosen.i32
 inlined = chosen.inlined
 loader = chosen.loader
 pushed = chosen.pushed
 quotient = chosen.quotient
 raise_to = chosen.raise_to
+reload = chosen.reload
 remainder = chosen.remainder
-rotated = chosen.rotated
 sent = chosen.sent
 shared_memory = chosen.shared_memory
 storer = chosen.storer
 tile_product = chosen.tile_product
 vector_copier = chosen.vector_copier
 vector_loader = chosen.vector_loader
+vector_of = chosen.vector_of
 vector_storer = chosen.vector_storer
 zeros = chosen.zeros
+within = chosen.within

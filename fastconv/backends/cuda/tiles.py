@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from .primitives import BYTES, first_of, inlined, rotated, tile_product, zeros
+from .primitives import BYTES, inlined, tile_product, vector_of, zeros
 
 
 @dataclass(frozen=True)
@@ -148,8 +148,8 @@ class Sums:
     """Vectors of columns."""
     rows: int
     zero: Any
-    first: Any
-    rotate: Any
+    take: Any
+    """``take(sums, i)``: the i-th vector: of a vector of columns, row after row."""
 
 
 @cache
@@ -162,7 +162,7 @@ def sums(shape: Sharing) -> Sums:
     count = columns * rows
     return Sums(
         count, columns // lanes, rows, zeros(count, shape.dtype),
-        first_of(count, lanes, shape.dtype), rotated(count, lanes, shape.dtype),
+        vector_of(count, lanes, shape.dtype),
     )
 
 

@@ -21,6 +21,11 @@ BYTES = 16
 _lock = threading.Lock()
 
 
+def i32(value: int) -> int:
+    """The lower 32 bits, signed, as on the card."""
+    return (int(value) + (1 << 31)) % (1 << 32) - (1 << 31)
+
+
 def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
     """Functions are called as they are."""
     return function
@@ -34,7 +39,9 @@ def _cells(pointer: int, index: int, dtype: np.dtype[Any], n: int) -> np.ndarray
 
 
 def _computed(dtype: str) -> Any:
-    """The type that numbers of ``dtype`` are computed in."""
+    """The type that numbers of ``dtype`` are computed in; int for all integers."""
+    if dtype.startswith("int"):
+        return int
     return np.dtype("float32" if dtype in ("float16", "bfloat16") else dtype).type
 
 
@@ -150,6 +157,20 @@ def remainder(a: int, b: int) -> int:
     return int(a) % int(b)
 
 
+def within(i: int, n: int) -> bool:
+    """0 ≤ i < n."""
+    return bool(0 <= i < n)
+
+
+def anew(value: int) -> int:
+    """The same number."""
+    return int(value)
+
+
+def reload() -> None:
+    """Memory is read whenever it is asked for."""
+
+
 def raise_to(pointer: int, index: int, value: int) -> None:
     """The i-th int32 becomes the maximum of itself and ``value``."""
     with _lock:
@@ -164,13 +185,8 @@ def zeros(n: int, dtype: str) -> Any:
 
 
 @cache
-def first_of(n: int, count: int, dtype: str) -> Any:
-    return lambda values: tuple(values[:count])
-
-
-@cache
-def rotated(n: int, count: int, dtype: str) -> Any:
-    return lambda values: np.roll(values, -count)
+def vector_of(n: int, count: int, dtype: str) -> Any:
+    return lambda values, i: tuple(values[i * count : (i + 1) * count])
 
 
 @cache
