@@ -46,7 +46,7 @@ def array(name: str, a: object) -> Array:
     if on_gpu is not None:
         return on_gpu  # type: ignore[no-any-return]
     raise TypeError(
-        f"{name} must be a NumPy array or live on a GPU; got "
+        f"{name} must be a NumPy array; got "
         f"{type(a).__module__}.{type(a).__qualname__} (convert it with numpy.asarray)"
     )
 

@@ -24,7 +24,7 @@ def _rows_and_cases(cases: tuple[Case, ...], **spec: Any) -> list[Any]:
         pytest.param(row, case, id=f"{row.name}-{case.name}")
         for row in ROWS
         for case in cases
-        if harness.serves(row, case.with_spec(**spec))
+        if harness.serves(row, case.with_spec(**spec)) and harness.affordable(row, case)
     ]
 
 

@@ -169,13 +169,56 @@ def _moved(kind: _Real, lanes: int) -> Any:
     return ir.VectorType(kind.stored, lanes)
 
 
+def _parted(builder: Any, kind: _Real, found: Any, lanes: int) -> list[Any]:
+    """The numbers of a loaded vector."""
+    count = found.type.count
+    cells = [builder.extract_element(found, ir.Constant(_I32, i)) for i in range(count)]
+    if count == lanes:
+        return [kind.widen(builder, cell) for cell in cells]
+    values = []
+    for word in cells:
+        if isinstance(kind, _Brain):  # a half of the word is a float32 without its lower half
+            lower = builder.shl(word, ir.Constant(_I32, 16))
+            upper = builder.and_(word, ir.Constant(_I32, -(1 << 16)))
+            values += [builder.bitcast(lower, _F32), builder.bitcast(upper, _F32)]
+        else:
+            both = builder.bitcast(word, ir.VectorType(kind.stored, 2))
+            values += [
+                kind.widen(builder, builder.extract_element(both, ir.Constant(_I32, i)))
+                for i in (0, 1)
+            ]
+    return values
+
+
+def _joined(builder: Any, kind: _Real, values: list[Any], lanes: int) -> Any:
+    """The vector that stores these numbers."""
+    moved = _moved(kind, lanes)
+    cells = [kind.narrow(builder, value) for value in values]
+    if moved.count < lanes:
+        pair = ir.VectorType(kind.stored, 2)
+        words = []
+        for i in range(0, lanes, 2):
+            if isinstance(kind, _Brain):
+                upper = builder.shl(builder.zext(cells[i + 1], _I32), ir.Constant(_I32, 16))
+                words.append(builder.or_(builder.zext(cells[i], _I32), upper))
+                continue
+            both = ir.Constant(pair, ir.Undefined)
+            for e in (0, 1):
+                both = builder.insert_element(both, cells[i + e], ir.Constant(_I32, e))
+            words.append(builder.bitcast(both, _I32))
+        cells = words
+    whole = ir.Constant(moved, ir.Undefined)
+    for i, cell in enumerate(cells):
+        whole = builder.insert_element(whole, cell, ir.Constant(_I32, i))
+    return whole
+
+
 @cache
 def vector_loader(dtype: str, lanes: int = 0, *, space: str = "global") -> Any:
     """``load(pointer, i)``: ``lanes`` numbers from the i-th on as a tuple, in one load; 16 bytes
     of them unless stated. The address is aligned to their size."""
     kind, at = _KINDS[dtype], _SHARED if space == "shared" else _GLOBAL
     lanes = lanes or kind.lanes
-    vector = ir.VectorType(kind.stored, lanes)
     result = types.UniTuple(kind.value, lanes)
 
     @intrinsic
@@ -184,9 +227,7 @@ def vector_loader(dtype: str, lanes: int = 0, *, space: str = "global") -> Any:
             moved = _moved(kind, lanes)
             place = _as(builder, _place(builder, args[0], args[1], kind.stored, at), moved, at)
             found = _load(builder, place, moved, lanes * kind.size, space == "global")
-            found = found if moved == vector else builder.bitcast(found, vector)
-            parts = [builder.extract_element(found, ir.Constant(_I32, i)) for i in range(lanes)]
-            return _tuple(context, builder, result, [kind.widen(builder, p) for p in parts])
+            return _tuple(context, builder, result, _parted(builder, kind, found, lanes))
 
         return _signature(result, *_wide(2)), generate
 
@@ -198,18 +239,14 @@ def vector_storer(dtype: str, lanes: int = 0, *, space: str = "global") -> Any:
     """``store(pointer, i, values)``: a tuple of numbers in one store, as vector_loader."""
     kind, at = _KINDS[dtype], _SHARED if space == "shared" else _GLOBAL
     lanes = lanes or kind.lanes
-    vector = ir.VectorType(kind.stored, lanes)
 
     @intrinsic
     def store(typingctx, pointer, index, values):
         def generate(context, builder, signature, args):
-            whole = ir.Constant(vector, ir.Undefined)
-            for i in range(lanes):
-                part = kind.narrow(builder, builder.extract_value(args[2], i))
-                whole = builder.insert_element(whole, part, ir.Constant(_I32, i))
-            moved = _moved(kind, lanes)
-            whole = whole if moved == vector else builder.bitcast(whole, moved)
-            place = _as(builder, _place(builder, args[0], args[1], kind.stored, at), moved, at)
+            values = [builder.extract_value(args[2], i) for i in range(lanes)]
+            whole = _joined(builder, kind, values, lanes)
+            base = _place(builder, args[0], args[1], kind.stored, at)
+            place = _as(builder, base, whole.type, at)
             builder.store(whole, place, align=lanes * kind.size)
             return context.get_dummy_value()
 
