@@ -4,8 +4,8 @@ First correctness: every CUDA row on geometries that cross its borders, in each 
 against NumPy in float64; a wrong row ends the run. Then timing by CUDA events on random data,
 several sets of inputs in turn so that the cache does not answer: the layers of ``layers.json`` at
 batch 32 beside PyTorch's cuDNN (``benchmark=True``, TF32 off, and on for information) with the
-errors of both against float64, ReLU and pooling beside a copy on the device, and the host's part of a small
-call. Prints tables and writes a JSON for the report. Needs PyTorch with CUDA.
+errors of both against float64, ReLU and pooling beside a copy on the device, and the host's part
+of a small call. Prints tables and writes a JSON for the report. Needs PyTorch with CUDA.
 
 ``--simulate`` rehearses it all in numba's simulator on tiny shapes, with a plain clock and no peer.
 """
@@ -22,8 +22,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
-from importlib.metadata import version
 from functools import partial
+from importlib.metadata import version
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -347,47 +347,46 @@ def _peer(
     return found, error
 
 
-def memory_bound(place: Any, tiny: bool) -> list[dict[str, Any]]:
-    """ReLU and pooling: bytes per second, beside a copy of the same array on the device."""
+Work = tuple[str, Callable[[Any], Any], float, Callable[[Any], Any] | None]
+
+
+def _works(layout: str, functional: Any) -> list[Work]:
+    """A name, ours, arrays of x's size that it reads and writes, and PyTorch's if it is there."""
     import fastconv as fc
 
-    shape = (1, 4, 8, 8) if tiny else (BATCH, 64, 112, 112)  # 103 MB
-    found = []
+    def of(name: str, ours: Callable[[Any], Any], arrays: float, theirs: str, *more: Any) -> Work:
+        if functional is None:
+            return name, ours, arrays, None
+        function = getattr(functional, theirs)
+        if layout == "NCHW":
+            return name, ours, arrays, lambda x: function(x, *more)
+        return name, ours, arrays, lambda x: function(x.permute(0, 3, 1, 2), *more)
+
+    return [
+        of("relu", fc.relu, 2.0, "relu"),
+        of("max_pool 2x2", lambda x: fc.max_pool2d(x, 2, layout=layout), 1.25, "max_pool2d", 2),
+        of("max_pool 3x3_s2", lambda x: fc.max_pool2d(x, 3, stride=2, padding=1, layout=layout),
+           1.25, "max_pool2d", 3, 2, 1),
+        of("avg_pool 2x2", lambda x: fc.avg_pool2d(x, 2, layout=layout), 1.25, "avg_pool2d", 2),
+        of("global_avg_pool", lambda x: fc.global_avg_pool2d(x, layout=layout), 1.0,
+           "adaptive_avg_pool2d", 1),
+    ]
+
+
+def memory_bound(place: Any, tiny: bool) -> list[dict[str, Any]]:
+    """ReLU and pooling: bytes per second, beside a copy of the same array on the device."""
+    n, c, h, w = shape = (1, 4, 8, 8) if tiny else (BATCH, 64, 112, 112)  # 103 MB
+    cells, torch, found = math.prod(shape), place.torch, []
     for layout in ("NCHW", "NHWC"):
-        there = shape if layout == "NCHW" else (shape[0], *shape[2:], shape[1])
+        there = shape if layout == "NCHW" else (n, h, w, c)
         xs = [place.random(there) for _ in range(1 if tiny else 3)]
-        cells = math.prod(shape)
-        torch, copy = place.torch, None
+        copy = None
         if torch is not None:
             target = torch.empty_like(xs[0])
-            copy = 8 * cells / place.seconds([lambda x=x: target.copy_(x) for x in xs])
-        works: list[tuple[str, Callable[[Any], Any], float, Callable[[Any], Any] | None]] = []
-        functional = torch.nn.functional if torch else None
-
-        def planes(x: Any, layout: str = layout) -> Any:
-            return x if layout == "NCHW" else x.permute(0, 3, 1, 2)
-
-        if layout == "NCHW":
-            works.append(("relu", fc.relu, 2.0, functional and functional.relu))
-        for name, k, s, p in (("2x2", 2, 2, 0), ("3x3_s2", 3, 2, 1)):
-            works.append((
-                f"max_pool {name}",
-                lambda x, k=k, s=s, p=p: fc.max_pool2d(x, k, stride=s, padding=p, layout=layout),
-                1.25, functional and (
-                    lambda x, k=k, s=s, p=p: functional.max_pool2d(planes(x), k, s, p)
-                ),
-            ))
-        works.append((
-            "avg_pool 2x2", lambda x: fc.avg_pool2d(x, 2, layout=layout), 1.25,
-            functional and (lambda x: functional.avg_pool2d(planes(x), 2)),
-        ))
-        works.append((
-            "global_avg_pool", lambda x: fc.global_avg_pool2d(x, layout=layout), 1.0,
-            functional and (lambda x: functional.adaptive_avg_pool2d(planes(x), 1)),
-        ))
-        for name, ours, arrays, peer in works:
-            seconds = place.seconds([lambda x=x, f=ours: f(x) for x in xs])
-            theirs = place.seconds([lambda x=x, f=peer: f(x) for x in xs]) if peer else None
+            copy = 8 * cells / place.seconds([partial(target.copy_, x) for x in xs])
+        for name, ours, arrays, peer in _works(layout, torch and torch.nn.functional):
+            seconds = place.seconds([partial(ours, x) for x in xs])
+            theirs = place.seconds([partial(peer, x) for x in xs]) if peer else None
             rate = 4 * arrays * cells / seconds
             found.append({
                 "work": name, "layout": layout, "seconds": seconds, "bytes_per_second": rate,

@@ -172,7 +172,7 @@ def empty_like(a: Array, dtype: str) -> Array:
     """A fresh array of the shape and, where it is dense, the memory order of ``a``."""
     if isinstance(a, DeviceArray):
         made: Any = device.empty_like(a, dtype_of(dtype))
-        return made  # type: ignore[no-any-return]
+        return made  # type: ignore[no-any-return,unused-ignore]
     wanted = dtype_of(dtype)
     return memory.make(np.empty_like, (a, wanted, "K", False), a.size * wanted.itemsize, a)
 

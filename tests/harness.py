@@ -47,20 +47,30 @@ def serves(row: Kernel, case: Case) -> bool:
     return case.finite or row.direct_sum
 
 
-SIMULATED_WORK = 12_000
-"""Products, or cells of windows, of a case that numba's simulator of a GPU computes in a test: it
-takes some ten microseconds for each. Small cases cross the borders of its tiles all the same."""
-SIMULATED_SHARE = 4
-"""Of the cases left one in so many."""
+SIMULATED_WORK, SIMULATED_BLOCKS = 6_000, 3
+"""Products of a case that numba's simulator of a GPU computes in a test, at some ten microseconds
+each, and blocks of the smallest tile, at some fifty milliseconds."""
+SIMULATED_SHARE = {"conv2d": 4, "pool2d": 6, "activation": 5}
+"""Of the cases left one in so many: those that cross tiles have tests of their own."""
 
 
 def affordable(row: Kernel, case: Case) -> bool:
     """Whether a test can wait for it: all that do not run in numba's simulator."""
     if row.backend != "cuda" or not device.SIMULATED:
         return True
-    cells = int(np.prod(out_shape(case)))
-    work = cells * (products(case) if not isinstance(case.spec, (UnpoolSpec, ActivationSpec)) else 1)
-    return work <= SIMULATED_WORK and zlib.crc32(case.name.encode()) % SIMULATED_SHARE == 0
+    n, channels, *picture = (*out_shape(case), 1, 1)[:4]
+    blocks = 1
+    if row.algorithm in ("direct", "im2col", "phases") and isinstance(
+        case.spec, (Conv2dSpec, ConvPool2dSpec)
+    ):
+        groups = getattr(case.spec, "conv", case.spec).G
+        pixels = n * int(np.prod(picture))
+        blocks = groups * -(-(channels // groups) // 32) * -(-pixels // 32)
+    work = int(np.prod(out_shape(case))) * products(case)
+    share = SIMULATED_SHARE.get(row.op, 1)
+    return blocks <= SIMULATED_BLOCKS and work <= SIMULATED_WORK and (
+        zlib.crc32(case.name.encode()) % share == 0
+    )
 
 
 def orders(row: Kernel) -> tuple[str, ...]:

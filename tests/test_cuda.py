@@ -20,7 +20,7 @@ import fastconv as fc
 from fastconv import device
 from fastconv.device import DeviceArray
 from fastconv.dispatch import available
-from fastconv.spec import Conv2dSpec
+from fastconv.spec import ACTIVATIONS, Conv2dSpec
 
 ROOT = Path(__file__).parent.parent
 RNG = np.random.default_rng(3)
@@ -80,6 +80,19 @@ def test_device_arrays_in_and_out(name: str) -> None:
     np.testing.assert_allclose(
         function(*arguments, backend="cuda", **options), wanted, atol=2e-5
     )
+
+
+@on_card
+@pytest.mark.parametrize("activation", [None, *ACTIVATIONS])
+@pytest.mark.parametrize("algorithm", ["direct", "planar"])
+def test_activations_of_a_convolution(algorithm: str, activation: str | None) -> None:
+    x, w = 4 * X[:1, :, :4, :5], W[:5]
+    for bias in (None, BIAS[:5]):
+        got = fc.conv2d(
+            x, w, bias, activation=activation, algorithm=algorithm, backend="cuda"
+        )
+        wanted = fc.conv2d(x, w, bias, activation=activation, backend="reference")
+        np.testing.assert_allclose(got, wanted, rtol=2e-5, atol=2e-5)
 
 
 @on_card

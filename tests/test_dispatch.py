@@ -338,7 +338,9 @@ def test_small_work_gets_one_thread() -> None:
 
 def test_the_ranking_is_a_pure_order() -> None:
     spec = Conv2dSpec.of((1, 64, 56, 56), (64, 64, 3, 3), padding=1)
-    direct = [row for row in rows("conv2d") if row.why_not(spec) is None]
+    direct = [
+        row for row in rows("conv2d") if row.why_not(spec) is None and row.backend != "cuda"
+    ]
     ranked = heuristics.rank(direct, spec)
     assert sorted(r.name for r in ranked) == sorted(r.name for r in direct)
     assert ranked == heuristics.rank(direct, spec)

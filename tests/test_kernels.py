@@ -117,7 +117,8 @@ def test_activation_in_place(row: Kernel, name: str) -> None:
 
 @pytest.mark.parametrize("dtype", NATIVE_FLOATS)
 @pytest.mark.parametrize(
-    "row", [r for r in ROWS if r.op == "activation" and r.backend != "reference"],  # too slow
+    "row",
+    [r for r in ROWS if r.op == "activation" and r.backend not in ("reference", "cuda")],  # slow
     ids=lambda row: row.name,
 )
 def test_activation_of_more_than_caches_hold(row: Kernel, dtype: str) -> None:

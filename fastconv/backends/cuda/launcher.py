@@ -8,6 +8,7 @@ a call (sizes, strides) stands in a small array on the card, kept for later call
 
 from __future__ import annotations
 
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
@@ -25,6 +26,7 @@ from ...device import SIMULATED, DeviceArray, _address
 MOST_KERNELS = 512
 MOST_GEOMETRIES = 512
 MOST_STREAMS = 64
+MOST_CONFIGURATIONS = 2048
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,15 @@ def launch(
         return
     with _on(on.device):
         kernel, threads = _compiled(build, constants, on.device)
-        kernel[blocks, threads, _stream(on.device, on.stream)](*arguments)
+        _configured(kernel, blocks, threads, _stream(on.device, on.stream))(*arguments)
+
+
+@lru_cache(maxsize=MOST_CONFIGURATIONS)
+def _configured(kernel: Any, blocks: int, threads: int, stream: Any) -> Any:
+    """numba's launch configuration, which warns of every grid that does not fill a card."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return kernel[blocks, threads, stream]
 
 
 def _on(device: int) -> AbstractContextManager[Any]:
