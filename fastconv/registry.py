@@ -29,6 +29,8 @@ all                    ``workspace_bytes(spec, threads) -> int``
   included, if ``"strided"`` is among the row's ``layouts``; otherwise in one of the orders
   that ``layouts`` lists. ``bias`` has OC contiguous values or is None. ``indices`` are
   ``h * W + w`` within a plane.
+- CUDA rows get :class:`~fastconv.device.DeviceArray` in place of ndarrays, in any float type
+  (``halves``) and any strides; given ndarrays, they copy them to the card and back.
 - Inputs are valid: no checks, no defaults and no choice of algorithm in a kernel. Sizes are
   ≥ 1 in every axis.
 - Inputs are read-only, and are not overlapped by ``out``; only an activation may get
