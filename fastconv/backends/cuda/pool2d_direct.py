@@ -144,20 +144,26 @@ def windows(mode: str, dtype: str, lanes: int, last: bool, many: bool, indexed: 
             h = h0
             while h < h1:  # a range with a step would divide
                 w = w0
+                line = zero()
                 while w < w1:
                     values = load(x, base + h * xh + w * xw)
                     for _ in range(lanes):
-                        v, best = values[0], sums[0]
+                        v = values[0]
                         if maximum:
+                            best = sums[0]
                             better = (v > best) | (v != v)
                             sums = push(sums, v if better else best)
                             if indexed:
                                 at = i32(h * IW + w)
                                 where = push_index(where, at if better else where[0])
                         else:
-                            sums = push(sums, add(best, v, norm))
+                            line = push(line, add(line[0], v, norm))
                         values = push_loaded(values, v)
                     w = i32(w + DW)
+                if not maximum:  # row by row: errors grow with the roots of their lengths
+                    for _ in range(lanes):
+                        sums = push(sums, sums[0] + line[0])
+                        line = push(line, line[0])
                 h = i32(h + DH)
             divisor = number(geometry, 16)
             if divisor == 0:
