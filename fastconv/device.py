@@ -290,8 +290,10 @@ def empty(shape: tuple[int, ...], dtype: np.dtype[Any], beside: DeviceArray) -> 
         pointer = made.data.ptr
     else:
         cuda = _numba()
+        # numba knows no bfloat16: nobody gets such an array, kernels have it as scratch.
+        kept = np.dtype(np.uint16) if dtype.name == "bfloat16" else dtype
         with cuda.gpus[beside.device]:
-            made = cuda.device_array(shape, dtype)
+            made = cuda.device_array(shape, kept)
         pointer = _address(made)
     return replace(
         beside, pointer=pointer, shape=shape, dtype=dtype, owner=made, writeable=True,
@@ -394,6 +396,8 @@ def checked_out(
     together(out=target, **inputs)
     if overlaps_itself(target):
         raise ValueError("out overlaps itself in memory; pass a real array")
+    first_input = next((a for a in inputs.values() if a is not None), target)
+    target = replace(target, stream=first_input.stream)  # the work goes where x is
     low, high = target.range()
     for name, a in inputs.items():
         if a is not None:
@@ -421,9 +425,24 @@ def together(**arrays: Any) -> bool:
         for name, a in arrays.items() if a is not None
     }
     if len(set(places.values())) <= 1:
-        return next(iter(places.values()), None) is not None
+        on_gpu = next(iter(places.values()), None) is not None
+        if on_gpu and not SIMULATED:
+            _in_order([a for a in arrays.values() if a is not None])
+        return on_gpu
     where = ", ".join(
         f"{name} on {'the host' if place is None else f'GPU {place}'}"
         for name, place in places.items()
     )
     raise ValueError(f"all arrays must live in one place; got {where}")
+
+
+def _in_order(arrays: list[DeviceArray]) -> None:
+    """Let the stream of the first array wait for what the others' streams, if they name any, are
+    doing now; the host goes on."""
+    first = arrays[0].stream
+    for other in {a.stream for a in arrays[1:]} - {first, None}:
+        cuda = _numba()
+        with cuda.gpus[arrays[0].device]:
+            event = cuda.event(timing=False)
+            event.record(cuda.external_stream(other) if other else cuda.default_stream())
+            event.wait(cuda.external_stream(first) if first else cuda.default_stream())

@@ -6,6 +6,7 @@ GPU in and out, where they live, what is refused. What needs no card at all runs
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -274,6 +275,107 @@ def test_anything_with_an_interface(kind: Any) -> None:
     np.testing.assert_allclose(get(got), fc.conv2d(X, W, BIAS, backend="numpy"), atol=2e-5)
     turned = X[:, ::-1, ::2].transpose(0, 1, 3, 2)
     np.testing.assert_array_equal(get(fc.relu(kind(turned))), np.maximum(turned, 0))
+
+
+class FakeTensor:
+    """What is asked of a PyTorch CUDA tensor, over the simulator's memory."""
+
+    __module__ = "torch"
+    is_cuda, requires_grad, device = True, False, type("device", (), {"index": 0})()
+
+    def __init__(self, a: Any) -> None:
+        self.a, self.shape, self.dtype = a, a.shape, f"torch.{a.dtype.name}"
+
+    def element_size(self) -> int:
+        return self.a.itemsize
+
+    def data_ptr(self) -> int:
+        return self.a.ctypes.data
+
+    def stride(self) -> tuple[int, ...]:
+        return tuple(s // self.a.itemsize for s in self.a.strides)
+
+    def clone(self) -> Any:
+        return FakeTensor(self.a.copy("K"))
+
+
+@simulated
+def test_tensors_of_torch(monkeypatch: Any) -> None:
+    """PyTorch itself allocates no CUDA tensor here: a stand-in has what is asked of one."""
+    streams: list[Any] = []
+
+    class Cuda:
+        @staticmethod
+        def current_stream(where: Any) -> Any:
+            streams.append(where)
+            return type("Stream", (), {"cuda_stream": 7})
+
+    class Torch:
+        cuda = Cuda
+        float32 = np.float32
+        is_grad_enabled = staticmethod(lambda: True)
+        empty = staticmethod(lambda shape, dtype, device: FakeTensor(np.empty(shape, dtype)))
+        empty_like = staticmethod(lambda t: FakeTensor(np.empty_like(t.a)))
+
+    monkeypatch.setitem(sys.modules, "torch", Torch)
+    x, w = FakeTensor(X), FakeTensor(W)
+    got = fc.conv2d(x, w, FakeTensor(BIAS), padding=1)
+    assert type(got) is FakeTensor
+    np.testing.assert_allclose(
+        got.a, fc.conv2d(X, W, BIAS, padding=1, backend="numpy"), atol=2e-5
+    )
+    assert streams == [FakeTensor.device] * 3
+    assert device.read("x", x).stream == 7
+    last = np.ascontiguousarray(X.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    result = fc.relu(FakeTensor(last)).a
+    np.testing.assert_array_equal(result, np.maximum(X, 0))
+    assert result.strides == last.strides  # channels_last stays
+    np.testing.assert_allclose(
+        fc.plan_conv2d(w)(x).a, fc.conv2d(X, W, backend="numpy"), atol=2e-5
+    )
+    monkeypatch.setattr(FakeTensor, "requires_grad", True)
+    with pytest.raises(TypeError, match=r"pass x\.detach\(\)"):
+        fc.relu(FakeTensor(X))
+
+
+@simulated
+def test_arrays_of_cupy(monkeypatch: Any) -> None:
+    """CuPy needs a driver: a stand-in has what is asked of it."""
+
+    class FakeCupy:
+        __module__ = "cupy"
+        device = type("Device", (), {"id": 0})
+
+        def __init__(self, a: Any) -> None:
+            self.a = a
+            self.data = type("Memory", (), {"ptr": a.ctypes.data})
+            self.__cuda_array_interface__ = Foreign(a).__cuda_array_interface__
+
+        def transpose(self, axes: Any) -> Any:
+            return FakeCupy(self.a.transpose(axes))
+
+        def copy(self) -> Any:
+            return FakeCupy(self.a.copy())
+
+    class Cupy:
+        class cuda:
+            Device = staticmethod(lambda index: contextlib.nullcontext())
+            get_current_stream = staticmethod(lambda: type("Stream", (), {"ptr": 9}))
+
+        empty = staticmethod(lambda shape, dtype: FakeCupy(np.empty(shape, dtype)))
+
+    monkeypatch.setitem(sys.modules, "cupy", Cupy)
+    got = fc.conv2d(FakeCupy(X), FakeCupy(W))
+    assert type(got) is FakeCupy
+    np.testing.assert_allclose(got.a, fc.conv2d(X, W, backend="numpy"), atol=2e-5)
+    assert device.read("x", FakeCupy(X)).stream == 9
+    last = np.ascontiguousarray(X.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    result = fc.relu(FakeCupy(last)).a
+    np.testing.assert_array_equal(result, np.maximum(X, 0))
+    assert result.strides == last.strides
+    np.testing.assert_allclose(
+        fc.plan_conv2d(FakeCupy(W))(FakeCupy(X)).a, fc.conv2d(X, W, backend="numpy"), atol=2e-5
+    )
 
 
 @simulated
