@@ -15,6 +15,7 @@ import math
 import os
 import sys
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from importlib import import_module
 from typing import Any
 
@@ -27,9 +28,10 @@ SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM", "0") not in ("", "0")
 """Whether numba's simulator stands for the card: its memory is that of the host."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class DeviceArray:
-    """Cells of a GPU's memory; strides are in bytes."""
+    """Cells of a GPU's memory; strides are in bytes. Never changed: frozen, it would take four
+    times as long to make."""
 
     pointer: int
     shape: tuple[int, ...]
@@ -61,23 +63,24 @@ class DeviceArray:
     @property
     def steps(self) -> tuple[int, ...]:
         """Strides in cells."""
-        return tuple(s // self.itemsize for s in self.strides)
+        size = self.dtype.itemsize
+        return tuple([s // size for s in self.strides])
 
     @property
     def contiguous(self) -> bool:
         """Whether the cells follow one another in row-major order."""
-        return self.strides == dense_strides(self.shape, self.itemsize) or not self.size or all(
-            n == 1 or s == d for n, s, d in zip(
-                self.shape, self.strides, dense_strides(self.shape, self.itemsize), strict=True
-            )
+        dense = dense_strides(self.shape, self.dtype.itemsize)
+        return self.strides == dense or not self.size or all(
+            n == 1 or s == d for n, s, d in zip(self.shape, self.strides, dense, strict=True)
         )
 
     def transpose(self, *axes: Any) -> DeviceArray:
         """The same cells with the axes in another order."""
         order = axes[0] if len(axes) == 1 and isinstance(axes[0], (tuple, list)) else axes
-        return replace(
-            self, shape=tuple(self.shape[a] for a in order),
-            strides=tuple(self.strides[a] for a in order),
+        return DeviceArray(
+            self.pointer, tuple([self.shape[a] for a in order]),
+            tuple([self.strides[a] for a in order]), self.dtype, self.library, self.device,
+            self.stream, self.owner, self.writeable,
         )
 
     def __getitem__(self, key: Any) -> DeviceArray:
@@ -110,6 +113,8 @@ class DeviceArray:
 
     def range(self) -> tuple[int, int]:
         """The first byte's address, and the one past the last."""
+        if self.contiguous:
+            return self.pointer, self.pointer + self.size * self.dtype.itemsize
         if not self.size:
             return self.pointer, self.pointer
         reach = [s * (n - 1) for s, n in zip(self.strides, self.shape, strict=True)]
@@ -117,6 +122,7 @@ class DeviceArray:
         return low, self.pointer + sum(r for r in reach if r > 0) + self.itemsize
 
 
+@lru_cache(maxsize=1024)
 def dense_strides(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
     """Bytes from cell to cell in row-major order."""
     strides, step = [], itemsize
@@ -154,6 +160,7 @@ def read(name: str, a: Any) -> DeviceArray | None:
     return None
 
 
+@lru_cache(maxsize=256)
 def _library(kind: type) -> str:
     for base in kind.__mro__:
         found = (base.__module__ or "").split(".")[0]
@@ -279,9 +286,9 @@ def empty(shape: tuple[int, ...], dtype: np.dtype[Any], beside: DeviceArray) -> 
     if beside.library == "torch":
         torch = sys.modules["torch"]
         made = torch.empty(shape, dtype=getattr(torch, dtype.name), device=beside.owner.device)
-        return replace(
-            beside, pointer=made.data_ptr(), shape=shape, dtype=dtype, owner=made,
-            strides=dense_strides(shape, dtype.itemsize), writeable=True,
+        return DeviceArray(
+            made.data_ptr(), shape, dense_strides(shape, dtype.itemsize), dtype, "torch",
+            beside.device, beside.stream, made,
         )
     if beside.library == "cupy":
         cupy = sys.modules["cupy"]
@@ -295,9 +302,9 @@ def empty(shape: tuple[int, ...], dtype: np.dtype[Any], beside: DeviceArray) -> 
         with cuda.gpus[beside.device]:
             made = cuda.device_array(shape, kept)
         pointer = _address(made)
-    return replace(
-        beside, pointer=pointer, shape=shape, dtype=dtype, owner=made, writeable=True,
-        strides=dense_strides(shape, dtype.itemsize),
+    return DeviceArray(
+        pointer, shape, dense_strides(shape, dtype.itemsize), dtype, beside.library,
+        beside.device, beside.stream, made,
     )
 
 
@@ -397,7 +404,8 @@ def checked_out(
     if overlaps_itself(target):
         raise ValueError("out overlaps itself in memory; pass a real array")
     first_input = next((a for a in inputs.values() if a is not None), target)
-    target = replace(target, stream=first_input.stream)  # the work goes where x is
+    if target.stream != first_input.stream:
+        target = replace(target, stream=first_input.stream)  # the work goes where x is
     low, high = target.range()
     for name, a in inputs.items():
         if a is not None:
@@ -409,6 +417,8 @@ def checked_out(
 
 def overlaps_itself(a: DeviceArray) -> bool:
     """Whether two cells may share a byte: each axis must step over all that vary faster."""
+    if a.contiguous:
+        return False
     reach = a.itemsize
     for step, n in sorted((abs(s), n) for s, n in zip(a.strides, a.shape, strict=True)):
         if n > 1 and a.size:

@@ -177,7 +177,7 @@ def test_places_are_not_mixed() -> None:
             call()
     other = device.borrowed(W) if device.SIMULATED else None
     if other is not None:
-        object.__setattr__(other, "device", 1)
+        other.device = 1
         with pytest.raises(ValueError, match="x on GPU 0, w on GPU 1"):
             fc.conv2d(put(X), other)
 
