@@ -24,6 +24,7 @@ from fastconv.dispatch import available
 from fastconv.spec import ACTIVATIONS, Conv2dSpec
 
 ROOT = Path(__file__).parent.parent
+sys.path.append(str(ROOT))  # for benchmarks, which are not installed
 RNG = np.random.default_rng(3)
 X = RNG.standard_normal((2, 4, 6, 7)).astype(np.float32)
 W = RNG.standard_normal((6, 4, 3, 3)).astype(np.float32)

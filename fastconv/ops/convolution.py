@@ -56,7 +56,9 @@ def conv2d(
     layout : {"NCHW", "NHWC"}
         The order of ``x``, ``out`` and the result.
     algorithm, backend : str
-        A name, or "auto" for the predicted fastest; see :func:`fastconv.explain`.
+        A name, or "auto" for the predicted fastest; see :func:`fastconv.explain`. Arrays that
+        live on a GPU (CuPy, PyTorch, Numba, DLPack) are computed there, and give one of their
+        library; with ``backend="cuda"`` NumPy arrays are copied there and the result back.
     precision : {"strict", "default", "fast"}
         "strict" admits only direct summation. Under "default" an FFT may be chosen, which
         spreads a NaN or an infinity in ``x`` over its tile, and kernels that are sums of few

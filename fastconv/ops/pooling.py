@@ -401,7 +401,8 @@ def max_unpool2d(
     Raises
     ------
     TypeError, ValueError, BackendUnavailableError
-        As :func:`max_pool2d`; an index outside the result's plane.
+        As :func:`max_pool2d`; an index outside the result's plane. On a GPU that is seen by the
+        kernel, for which the call waits; ``out`` has then been written.
 
     References
     ----------
