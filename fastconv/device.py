@@ -139,7 +139,7 @@ def read(name: str, a: Any) -> DeviceArray | None:
     """``a`` as a DeviceArray if it lives on a GPU, else None."""
     if isinstance(a, DeviceArray):
         return a
-    library = _library(type(a))
+    library = _library_of(a)
     if library == "torch":
         return _of_torch(name, a)
     if SIMULATED and getattr(a, "__cuda_ndarray__", False):
@@ -158,6 +158,11 @@ def read(name: str, a: Any) -> DeviceArray | None:
         if int(kind) in (_DL_CUDA, _DL_CUDA_MANAGED):
             return _of_dlpack(name, a, int(device))
     return None
+
+
+def _library_of(a: object) -> str:
+    kind: Any = type(a)
+    return _library(kind)
 
 
 @lru_cache(maxsize=256)
@@ -221,7 +226,7 @@ def _of_interface(
 def _device_of(a: Any, pointer: int) -> int:
     if SIMULATED:
         return 0
-    if _library(type(a)) == "cupy":
+    if _library_of(a) == "cupy":
         return int(a.device.id)
     try:
         driver = import_module("cuda.bindings.driver")
