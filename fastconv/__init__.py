@@ -5,6 +5,7 @@
 >>> w = np.random.rand(64, 3, 3, 3).astype(np.float32)
 >>> y = fastconv.conv2d(x, w, padding="same", activation="relu")
 
+Arrays that live on a GPU are computed there, NumPy arrays on the CPU.
 Layouts are NCHW (default) or NHWC; ``fastconv.explain`` says which kernel runs and why.
 """
 

@@ -15,8 +15,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from . import halves, memory
-from .errors import BackendUnavailableError
+from . import device, halves, memory
+from .device import DeviceArray
 from .registry import NATIVE_FLOATS, Kernel
 from .spec import HALF, Conv2dSpec, dtype_of, in_layout
 
@@ -34,21 +34,20 @@ _OVERLAP_WORK = 10_000
 
 
 def array(name: str, a: object) -> Array:
-    """``a`` as a plain ndarray; anything that is not a NumPy array is an error."""
+    """``a`` as a plain ndarray, or as the DeviceArray that stands for one on a GPU; anything else
+    is an error."""
     if type(a) is np.ndarray:
         return a
     if isinstance(a, np.ma.MaskedArray):
         raise TypeError(f"{name} is a masked array, whose mask would be lost; fill it first")
     if isinstance(a, (np.ndarray, np.generic)):
         return np.asarray(a)
-    if hasattr(a, "__cuda_array_interface__"):
-        raise BackendUnavailableError(
-            f"{name} lives on a GPU and this version of fastconv has no CUDA kernels; "
-            f"copy it to the host as a NumPy array"
-        )
+    on_gpu: Any = device.read(name, a)
+    if on_gpu is not None:
+        return on_gpu  # type: ignore[no-any-return]
     raise TypeError(
-        f"{name} must be a NumPy array; got {type(a).__module__}.{type(a).__qualname__} "
-        f"(convert it with numpy.asarray)"
+        f"{name} must be a NumPy array; got "
+        f"{type(a).__module__}.{type(a).__qualname__} (convert it with numpy.asarray)"
     )
 
 
@@ -98,6 +97,8 @@ def logical(a: Array, layout: str) -> Array:
 
 def readable(a: Array, row: Kernel, dtype: str, threads: int = 1) -> Array:
     """``a`` as ``row`` can read it: itself, or a copy in the same memory order if possible."""
+    if isinstance(a, DeviceArray):
+        return a  # CUDA rows read all types and strides
     if a.dtype != dtype_of(dtype):  # half types are widened; byte order is made native
         wide = empty_like(a, dtype)
         halves.widen(a, wide, threads)
@@ -118,6 +119,8 @@ def _in_layout_of(row: Kernel, a: Array) -> bool:
 
 def contiguous(a: Array, dtype: str) -> Array:
     """A one-dimensional array in consecutive cells of ``dtype``."""
+    if isinstance(a, DeviceArray):
+        return a
     return np.require(a, dtype_of(dtype), ["C", "A"])
 
 
@@ -140,6 +143,17 @@ def padded(x: Array, spec: Conv2dSpec) -> Array:
         raise MemoryError(f"the padded input is too large: {error}") from None
 
 
+def on_gpu(**arrays: object) -> bool:
+    """Whether the arrays of a call live on a GPU; some here and some there are an error."""
+    return device.together(**arrays)
+
+
+def handed_back(result: Array) -> Array:
+    """What the caller gets: on a GPU, the array of his own library."""
+    given: Any = result.owner if isinstance(result, DeviceArray) else result
+    return given  # type: ignore[no-any-return]
+
+
 # ---------------------------------------------------------------- out
 
 
@@ -156,6 +170,9 @@ def empty(shape: tuple[int, ...], dtype: np.dtype[Any], beside: Array | None = N
 
 def empty_like(a: Array, dtype: str) -> Array:
     """A fresh array of the shape and, where it is dense, the memory order of ``a``."""
+    if isinstance(a, DeviceArray):
+        made: Any = device.empty_like(a, dtype_of(dtype))
+        return made  # type: ignore[no-any-return,unused-ignore]
     wanted = dtype_of(dtype)
     return memory.make(np.empty_like, (a, wanted, "K", False), a.size * wanted.itemsize, a)
 
@@ -166,9 +183,31 @@ def result(
     """The checked ``out=``, or a fresh array, in ``layout`` order. The first input is the one
     that is read while the result is written."""
     shape = in_layout(nchw, layout)
+    first: Any = next(iter(inputs.values()), None)
+    if isinstance(first, DeviceArray):
+        made: Any = device.empty(shape, dtype_of(dtype), first) if out is None else \
+            device.checked_out(out, shape, dtype, inputs)
+        return made  # type: ignore[no-any-return]
     if out is None:
-        return empty(shape, dtype_of(dtype), next(iter(inputs.values()), None))
+        return empty(shape, dtype_of(dtype), first)
     return checked_out(out, shape, dtype, **inputs)
+
+
+def result_like(x: Array, dtype: str, out: object) -> Array:
+    """The same on a GPU for a result of the shape of ``x``, which may be ``x`` itself."""
+    made: Any = None
+    if out is None:
+        return empty_like(x, dtype)
+    on_card: Any = x
+    target = device.read("out", out)
+    same = target is not None and target.pointer == on_card.pointer and (
+        target.strides == on_card.strides
+    )
+    made = device.checked_out(out, x.shape, dtype, {} if same else {"x": x})
+    if same:
+        device.together(x=x, out=made)
+    given: Any = made
+    return given  # type: ignore[no-any-return]
 
 
 def checked_out(
@@ -223,6 +262,8 @@ def same_cells(a: Array, b: Array) -> bool:
 
 def landing(out: Array, row: Kernel, dtype: str) -> Array:
     """Where the kernel writes: ``out`` itself, or a temporary that :func:`land` rounds."""
+    if isinstance(out, DeviceArray):
+        return out
     direct = (
         out.dtype == dtype_of(dtype) and _in_whole_cells(out) and _in_layout_of(row, out)
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from . import choices, config, heuristics, registry
+from .device import SIMULATED
 from .errors import BackendUnavailableError
 from .registry import Kernel
 from .spec import Spec
@@ -39,12 +41,50 @@ def _numba_reason() -> str | None:
     return None
 
 
+INSTALL_CUDA = 'pip install "fastconv[cuda]"'
+
+
+def _cuda_reason() -> str | None:
+    """Looked for without importing numba.cuda, which takes a second, until a driver is found."""
+    try:
+        present = find_spec("numba_cuda") is not None and find_spec("numba") is not None
+    except ValueError:  # somebody has blocked the import
+        present = False
+    if not present:
+        return f"numba-cuda is not installed; {INSTALL_CUDA}"
+    if SIMULATED:
+        return None
+    if not _driver():
+        return (
+            "there is no NVIDIA driver here; the kernels need a GPU with its driver (CUDA 13 or "
+            f"newer), and {INSTALL_CUDA}"
+        )
+    try:
+        cuda = import_module("numba.cuda")
+        if not cuda.is_available():
+            return f"no GPU answers ({cuda.cuda_error()}); its driver may be older than CUDA 13"
+    except Exception as error:
+        return f"numba.cuda does not work here ({error}); {INSTALL_CUDA}"
+    return None
+
+
+def _driver() -> bool:
+    """Whether the driver's library can be loaded."""
+    for name in ("libcuda.so.1", "nvcuda.dll"):
+        try:
+            ctypes.CDLL(name)
+        except OSError:
+            continue
+        return True
+    return False
+
+
 _ABSENT: dict[str, Callable[[], str | None]] = {
     "reference": lambda: None,
     "numpy": lambda: None,
     "cython": _cython_reason,
     "numba": _numba_reason,
-    "cuda": lambda: "this version of fastconv has no CUDA kernels",
+    "cuda": _cuda_reason,
 }
 
 
@@ -98,6 +138,8 @@ def verdicts(op: str, spec: Spec, algorithm: str, backend: str) -> list[Verdict]
     for row in registry.rows(op):
         if backend not in ("auto", row.backend):
             reason: str | None = f"backend={backend!r} was asked for"
+        elif backend == "auto" and row.backend == "cuda":
+            reason = available("cuda") or "the data decide: only arrays on a GPU go there unasked"
         elif algorithm not in ("auto", row.algorithm):
             reason = f"algorithm={algorithm!r} was asked for"
         else:
@@ -118,8 +160,12 @@ def asked_for(op: str, algorithm: object, backend: object) -> tuple[str, str]:
     )
 
 
-def select(op: str, spec: Spec, algorithm: object = "auto", backend: object = "auto") -> Choice:
-    """The fastest row that can serve ``spec`` within what the call asks for.
+def select(
+    op: str, spec: Spec, algorithm: object = "auto", backend: object = "auto", *,
+    on_gpu: bool = False,
+) -> Choice:
+    """The fastest row that can serve ``spec`` within what the call asks for. Where the arrays
+    are ``on_gpu`` only the CUDA rows can.
 
     Raises
     ------
@@ -128,10 +174,22 @@ def select(op: str, spec: Spec, algorithm: object = "auto", backend: object = "a
     ValueError, TypeError
         An unknown backend or algorithm, or one that cannot serve this case and why.
     """
+    if on_gpu:
+        backend = decided_by_data(backend)
     algorithm, backend = asked_for(op, algorithm, backend)
     choice = choose(op, spec, algorithm, backend, config.get_num_threads())
     report(op, spec, algorithm, backend, choice)
     return choice
+
+
+def decided_by_data(backend: object) -> str:
+    """The backend of arrays on a GPU, whatever options and environment say of others."""
+    if backend not in ("auto", "cuda"):
+        raise ValueError(
+            f"the arrays live on a GPU, where backend={backend!r} cannot work; leave it out, or "
+            f"copy them to the host"
+        )
+    return "cuda"
 
 
 @cache

@@ -29,6 +29,8 @@ all                    ``workspace_bytes(spec, threads) -> int``
   included, if ``"strided"`` is among the row's ``layouts``; otherwise in one of the orders
   that ``layouts`` lists. ``bias`` has OC contiguous values or is None. ``indices`` are
   ``h * W + w`` within a plane.
+- CUDA rows get :class:`~fastconv.device.DeviceArray` in place of ndarrays, in any float type
+  (``halves``) and any strides; given ndarrays, they copy them to the card and back.
 - Inputs are valid: no checks, no defaults and no choice of algorithm in a kernel. Sizes are
   ≥ 1 in every axis.
 - Inputs are read-only, and are not overlapped by ``out``; only an activation may get
@@ -53,7 +55,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .spec import ActivationSpec, Conv2dSpec, ConvPool2dSpec, Pool2dSpec, UnpoolSpec, extent
+from .spec import (
+    HALF,
+    PADDING_MODES,
+    ActivationSpec,
+    Conv2dSpec,
+    ConvPool2dSpec,
+    Pool2dSpec,
+    UnpoolSpec,
+    extent,
+    with_dtype,
+)
 
 BACKENDS = ("cython", "numba", "numpy", "reference", "cuda")
 """Every backend that has a name, the preferred first."""
@@ -96,8 +108,15 @@ class Kernel:
     paddings: tuple[str, ...] = ("zeros",)
     """Padding modes that the kernel computes itself; the others it finds written out in x."""
 
+    halves: bool = False
+    """Reads and writes float16 and bfloat16 itself; the others find them widened to float32."""
+
     def sees(self, spec: Any) -> Any:
         """The ``kernel_spec`` that this row gets for a call's ``spec``."""
+        seen = self._seen(spec)
+        return seen if not self.halves or seen.dtype == spec.dtype else with_dtype(seen, spec.dtype)
+
+    def _seen(self, spec: Any) -> Any:
         if getattr(spec, "padding_mode", "zeros") in self.paddings[1:]:
             return spec.plain_spec
         return spec.kernel_spec
@@ -208,6 +227,44 @@ def _columns(spec: Conv2dSpec) -> str | None:
     return _few_channels(spec)
 
 
+MOST_ON_CARD = (1 << 31) - 1
+"""Pixels of all images together, or terms of a sum, that a CUDA kernel counts."""
+
+
+def _card(spec: Any) -> str | None:
+    if spec.dtype not in (*NATIVE_FLOATS, *HALF):
+        return f"{spec.dtype} is not computed here, only {', '.join((*NATIVE_FLOATS, *HALF))}"
+    return None
+
+
+def _card_conv(spec: Conv2dSpec) -> str | None:
+    if max(spec.N * max(spec.OH * spec.OW, spec.IH * spec.IW),
+           spec.IC * spec.KH * spec.KW * spec.OC) > MOST_ON_CARD:
+        return "it has more pixels, or weights, than CUDA kernels count"
+    return _card(spec)
+
+
+def _card_planes(spec: Pool2dSpec | UnpoolSpec) -> str | None:
+    if spec.N * spec.C * max(spec.OH * spec.OW, spec.IH * spec.IW) > MOST_ON_CARD:
+        return "it has more cells than CUDA kernels count"
+    return _card(spec)
+
+
+def _card_few(spec: Conv2dSpec) -> str | None:
+    channels_in, channels_out = spec.IC // spec.G, spec.OC // spec.G
+    if channels_in > FEW_IN or channels_out > FEW_OUT:
+        return (
+            f"{channels_in} channels in and {channels_out} out of a group; each result is summed "
+            f"by one thread up to {FEW_IN} and {FEW_OUT}"
+        )
+    return _card_conv(spec)
+
+
+def _on_card(op: str, algorithm: str, why_not: WhyNot, **more: Any) -> Kernel:
+    """A CUDA row: half types and every padding mode are computed natively."""
+    return Kernel(op, algorithm, "cuda", why_not, paddings=PADDING_MODES, halves=True, **more)
+
+
 _CONV2D = (
     Kernel("conv2d", "direct", "cython", _patch),
     Kernel("conv2d", "im2col", "cython", _float_only),
@@ -229,6 +286,16 @@ _CONV2D = (
     Kernel("conv2d", "fft", "numpy", _float_only, direct_sum=False, rms_error=2e-6,
            paddings=("zeros", "circular")),
     Kernel("conv2d", "direct", "reference", _float_only),
+)
+
+_CUDA = (
+    _on_card("conv2d", "direct", _card_conv),
+    _on_card("conv2d", "im2col", _card_conv),
+    _on_card("conv2d", "planar", _card_few),
+    _on_card("conv2d_input_grad", "phases", _card_conv),
+    _on_card("pool2d", "direct", _card_planes),
+    _on_card("max_unpool2d", "scatter", _card_planes),
+    _on_card("activation", "elementwise", _card),
 )
 
 
@@ -264,6 +331,8 @@ ROWS: tuple[Kernel, ...] = (
     Kernel("activation", "elementwise", "numba", _float_only),
     Kernel("activation", "elementwise", "numpy", _anything),
     Kernel("activation", "elementwise", "reference", _anything),
+    *_CUDA,
+    *(replace(_pooled(row), paddings=row.paddings) for row in _CUDA if row.op == "conv2d"),
 )
 
 OPERATIONS = tuple(dict.fromkeys(row.op for row in ROWS))

@@ -20,20 +20,20 @@ PACKAGE = Path(fc.__file__).parent
 CSRC = Path(__file__).parent.parent / "csrc"
 
 LEVELS = (
-    ("errors",), ("spec",), ("config", "memory", "halves", "progress", "registry"),
+    ("errors",), ("spec",), ("config", "memory", "halves", "progress", "device", "registry"),
     ("heuristics", "choices", "arrays"), ("rank",), ("dispatch", "shapes"),
     ("environment", "warm"), ("ops",), ("trial",), ("explanation",), ("plan",), ("tuner",),
     ("compat",), ("demo", "bench"), ("commands",), ("cli",), ("__init__",), ("__main__",),
 )
 """From the ground up: a module imports from lower levels, and from its own package."""
 LEVEL = {name: i for i, names in enumerate(LEVELS) for name in names}
-BACKENDS_MAY_IMPORT = {"spec", "errors", "backends"}
+BACKENDS_MAY_IMPORT = {"spec", "errors", "device", "backends"}
 APART = {"report"}
 """Stands alone and reads JSON."""
 
 ONLY_IN = {
     "numba": ("backends/numba", "backends/cuda", "bench/multiply_adds"),
-    "llvmlite": ("backends/numba",),
+    "llvmlite": ("backends/numba", "backends/cuda"),
     "scipy": ("backends/numpy", "compat"), "torch": ("compat",), "ml_dtypes": (),
     "jinja2": ("report",), "matplotlib": ("report",), "rich": ("commands", "report"),
     "typer": ("commands", "report"),

@@ -6,7 +6,7 @@ multiplications with all padding to panels and tiles, cells moved, bytes, blocks
 are fitted to measurements by ``python -m benchmarks.calibrate``, for each kind of processor that
 it has been run on: what a multiplication costs beside a load differs between them. Other
 processors take the prices of the first, an Intel Xeon with AVX-512. Only the ratios of prices
-decide.
+decide. Those of the CUDA rows are guesses from data sheets, measured on no card.
 
 Pure functions of the spec. The ranking does not depend on the number of threads, so that no
 number of threads changes a result's bits.

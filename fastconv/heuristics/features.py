@@ -24,6 +24,8 @@ Features = dict[str, float]
 PACK = "pack"
 NARROWEST_PANEL = 8
 """Output channels of a panel of weights: one vector, and so many at least."""
+NARROWEST_TILE = 32
+"""Output channels of the smallest tile of a GPU's block."""
 FEW_PIXELS = 4
 """Of a plane, beyond whole vectors."""
 CACHE_BYTES = 1 << 20
@@ -112,6 +114,8 @@ def direct(spec: Conv2dSpec, lanes: int) -> Features:
     found["turned_far"] = gathered if turned and far(spec) else 0
     found["planes"] = spec.N * (spec.IC + spec.OC)
     found["rows"] = 0 if in_place else spec.N * (spec.IC * spec.IH + spec.OC * spec.OH)
+    # What a GPU's tiles multiply, the channels that fill them up included.
+    found["tile_products"] = images * pixels * up(ocg, NARROWEST_TILE) * icg * taps
     # Every block of some hundred pixels meets all weights again.
     found["weights_again"] = found["weight_bytes_far"] * spec.N * math.ceil(pixels / 256)
     return found

@@ -61,6 +61,8 @@ def remember(
     change under way."""
     if _compiled is None or asked[1] is None or asked[1] != config.settings():
         return
+    if choice.row.backend == "cuda":  # its arrays may live anywhere
+        return
     layout = getattr(spec, "layout", "NCHW")
     if (
         spec.dtype != choice.spec.dtype or layout not in choice.row.layouts

@@ -21,7 +21,7 @@ def convolve(
     if out.size == 0:
         return
     row, dtype, threads = choice.row, choice.spec.dtype, choice.threads
-    if choice.spec.padding_mode == "zeros":
+    if choice.spec.padding_mode == "zeros" and spec.padding_mode != "zeros":
         x = arrays.padded(x, spec.conv if isinstance(spec, ConvPool2dSpec) else spec)
     x = arrays.readable(arrays.logical(x, spec.layout), row, dtype, threads)
     if bias is not None:
@@ -48,11 +48,11 @@ def pool(
     spec: Pool2dSpec, x: Array, backend: str, out: object, asked: _again.Asked
 ) -> Array | tuple[Array, Array]:
     """Choose and run a pooling kernel."""
-    choice = select("pool2d", spec, backend=backend)
+    choice = select("pool2d", spec, backend=backend, on_gpu=arrays.on_gpu(x=x))
     result = arrays.result(out, spec.out_shape, spec.dtype, spec.layout, x=x)
     indices = None
     if spec.return_indices:
-        indices = arrays.result(None, spec.out_shape, "int64", spec.layout)
+        indices = arrays.result(None, spec.out_shape, "int64", spec.layout, x=x)
     if result.size:
         dtype = choice.spec.dtype
         x = arrays.readable(arrays.logical(x, spec.layout), choice.row, dtype, choice.threads)
@@ -62,12 +62,15 @@ def pool(
         choice.module.run(choice.spec, x, target, where, choice.threads)
         arrays.land(target, final, choice.threads)
         _again.remember(asked, choice, spec, spec.out_shape, pooling=True)
-    return result if indices is None else (result, indices)
+    result = arrays.handed_back(result)
+    return result if indices is None else (result, arrays.handed_back(indices))
 
 
 def unpool(spec: UnpoolSpec, x: Array, indices: Array, backend: str, out: object) -> Array:
     """Choose and run an unpooling kernel."""
-    choice = select("max_unpool2d", spec, backend=backend)
+    choice = select(
+        "max_unpool2d", spec, backend=backend, on_gpu=arrays.on_gpu(x=x, indices=indices)
+    )
     result = arrays.result(
         out, spec.out_shape, spec.dtype, spec.layout, x=x, indices=indices
     )
@@ -80,15 +83,18 @@ def unpool(spec: UnpoolSpec, x: Array, indices: Array, backend: str, out: object
         where = arrays.readable(arrays.logical(indices, spec.layout), choice.row, "int64")
         choice.module.run(choice.spec, x, where, target, choice.threads)
         arrays.land(target, final, choice.threads)
-    return result
+    return arrays.handed_back(result)
 
 
 def activate(
     spec: ActivationSpec, x: Array, backend: str, out: object, asked: _again.Asked
 ) -> Array:
     """Choose and run an element-wise kernel; ``out`` may be ``x`` itself."""
-    choice = select("activation", spec, backend=backend)
-    if out is None:
+    on_gpu = arrays.on_gpu(x=x)
+    choice = select("activation", spec, backend=backend, on_gpu=on_gpu)
+    if on_gpu:
+        result = arrays.result_like(x, spec.dtype, out)
+    elif out is None:
         result = arrays.empty_like(x, spec.dtype)
     else:
         in_place = isinstance(out, type(x)) and arrays.same_cells(out, x)
@@ -99,4 +105,4 @@ def activate(
         choice.module.run(choice.spec, x, target, choice.threads)
         arrays.land(target, result, choice.threads)
         _again.remember(asked, choice, spec, None)
-    return result
+    return arrays.handed_back(result)

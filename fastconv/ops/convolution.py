@@ -56,7 +56,9 @@ def conv2d(
     layout : {"NCHW", "NHWC"}
         The order of ``x``, ``out`` and the result.
     algorithm, backend : str
-        A name, or "auto" for the predicted fastest; see :func:`fastconv.explain`.
+        A name, or "auto" for the predicted fastest; see :func:`fastconv.explain`. Arrays that
+        live on a GPU (CuPy, PyTorch, Numba, DLPack) are computed there, and give one of their
+        library; with ``backend="cuda"`` NumPy arrays are copied there and the result back.
     precision : {"strict", "default", "fast"}
         "strict" admits only direct summation. Under "default" an FFT may be chosen, which
         spreads a NaN or an infinity in ``x`` over its tile, and kernels that are sums of few
@@ -169,9 +171,10 @@ def _call(
 ) -> Array:
     """Choose, pack and run: the part that all convolutions share."""
     bias = arrays.bias_of(bias, result_shape[1])
-    if op == "conv2d" and isinstance(spec, Conv2dSpec):
+    on_gpu = arrays.on_gpu(x=x, w=w, bias=bias)
+    if op == "conv2d" and not on_gpu and isinstance(spec, Conv2dSpec):
         spec = with_rank(spec, w, asked_for(op, algorithm, backend)[0])
-    choice = select(op, spec, algorithm, backend)
+    choice = select(op, spec, algorithm, backend, on_gpu=on_gpu)
     result = arrays.result(out, result_shape, spec.dtype, spec.layout, x=x, w=w, bias=bias)
     if result.size:
         _run.convolve(choice, spec, x, _run.pack(choice, w, once=True), bias, result)
@@ -180,7 +183,7 @@ def _call(
                 asked, choice, spec, result_shape, pack=_run.packer(choice, once=True),
                 convolving=True,
             )
-    return result
+    return arrays.handed_back(result)
 
 
 def conv2d_pool2d(
@@ -273,6 +276,8 @@ def filter2d(
         As :func:`conv2d`.
     """
     image = arrays.array("image", image)
+    if arrays.on_gpu(image=image):
+        raise TypeError("filter2d takes NumPy arrays; on a GPU call conv2d with groups=channels")
     dtype = arrays.dtype_name(FLOATS, image=image)
     if image.ndim not in (2, 3):
         raise ValueError(f"image must have the axes (H, W) or (H, W, C); got shape {image.shape}")

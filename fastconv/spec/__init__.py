@@ -9,6 +9,7 @@ PT, PB, PL, PR padding; DH, DW dilation; G groups.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TypeAlias
 
 from .arguments import (
@@ -38,6 +39,16 @@ from .pooling import Pool2dSpec, UnpoolSpec
 
 Spec: TypeAlias = Conv2dSpec | ConvPool2dSpec | Pool2dSpec | UnpoolSpec | ActivationSpec
 
+
+def with_dtype(spec: Spec, dtype: str) -> Spec:
+    """The same work on numbers of another type."""
+    if isinstance(spec, ConvPool2dSpec):
+        return replace(
+            spec, conv=replace(spec.conv, dtype=dtype), pool=replace(spec.pool, dtype=dtype)
+        )
+    return replace(spec, dtype=dtype)
+
+
 __all__ = [
     "ACTIVATIONS",
     "HALF",
@@ -64,4 +75,5 @@ __all__ = [
     "one_channel",
     "one_of",
     "pair",
+    "with_dtype",
 ]

@@ -1,0 +1,168 @@
+"""The register tile that all products of the wing share: sizes, shared memory, who holds what.
+
+A block computes ``rows`` × ``columns`` sums; a thread of it ``per_row`` × ``per_column``, taken
+as vectors of 16 bytes that lie apart, so that the threads of a warp read shared memory without
+conflicts. ``stages`` buffers of ``depth`` terms are filled by asynchronous copies while one is
+multiplied (the scheme of NVIDIA's CUTLASS, "Efficient GEMM in CUDA").
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from .primitives import BYTES, inlined, tile_product, vector_of, zeros
+
+
+@dataclass(frozen=True)
+class Tile:
+    """``pixels`` × ``channels`` sums of a block."""
+
+    pixels: int
+    channels: int
+    depth: int = 8
+    per_pixel: int = 8
+    """Pixels of a thread."""
+    per_channel: int = 8
+    """Output channels of a thread."""
+    stages: int = 3
+    blocks: int = 2
+    """Of a multiprocessor at once."""
+
+    @property
+    def threads(self) -> int:
+        """Of a block."""
+        return (self.pixels // self.per_pixel) * (self.channels // self.per_channel)
+
+
+FLOAT32 = (
+    Tile(128, 128), Tile(128, 64, per_pixel=8, per_channel=4, blocks=2),
+    Tile(64, 64, per_pixel=4, per_channel=4, blocks=3),
+    Tile(128, 32, per_pixel=8, per_channel=4, blocks=3),
+    Tile(32, 32, per_pixel=4, per_channel=4, blocks=8),
+)
+"""From the largest to the smallest; a guess, until they are timed on a card."""
+FLOAT64 = (
+    Tile(64, 64, per_pixel=4, per_channel=4, blocks=2),
+    Tile(32, 32, per_pixel=4, per_channel=4, blocks=4),
+)
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """A tile's places in shared memory, in numbers of ``dtype``, and its inlined functions.
+
+    ``pixels_last`` says which factor's vectors end up side by side in the result: pixels, where
+    planes are contiguous, or channels.
+    """
+
+    tile: Tile
+    dtype: str
+    pixels_last: bool
+    pixel_row: int
+    """Numbers from a term of the pixels' factor to the next, padding included."""
+    channel_row: int
+    stage: int
+    """Numbers of a stage: the pixels' factor, then the channels'."""
+    lanes: int
+
+    @property
+    def nbytes(self) -> int:
+        """Of all stages."""
+        return self.stage * self.tile.stages * (8 if self.dtype == "float64" else 4)
+
+
+def sharing(tile: Tile, dtype: str, pixels_last: bool) -> Sharing:
+    """How ``tile`` lies in shared memory for numbers computed in ``dtype``."""
+    lanes = BYTES // (8 if dtype == "float64" else 4)
+    pixel_row = tile.pixels + (0 if pixels_last else lanes)
+    channel_row = tile.channels
+    return Sharing(
+        tile, dtype, pixels_last, pixel_row, channel_row,
+        tile.depth * (pixel_row + channel_row), lanes,
+    )
+
+
+@cache
+def thread_places(tile: Tile, pixels_last: bool) -> Any:
+    """``place(thread)``: the thread's position among those along columns and along rows, in
+    warps of 8 × 4 where the tile is wide enough."""
+    columns = (
+        tile.pixels // tile.per_pixel if pixels_last else tile.channels // tile.per_channel
+    )
+    rows = tile.threads // columns
+    if columns % 8 or rows % 4:
+        @inlined
+        def place(thread):
+            return thread % columns, thread // columns
+    else:
+        warps = columns // 8
+
+        @inlined
+        def place(thread):
+            warp, lane = thread // 32, thread % 32
+            return warp % warps * 8 + lane % 8, warp // warps * 4 + lane // 8
+
+    return place
+
+
+@cache
+def product(shape: Sharing) -> Any:
+    """``multiply(sums, memory, stage, column, row)``: one stage added to the thread's sums.
+
+    ``column`` and ``row`` are what :func:`thread_places` gave.
+    """
+    tile, lanes = shape.tile, shape.lanes
+    pixels = (shape.pixel_row, tile.pixels // (tile.per_pixel // lanes))
+    channels = (shape.channel_row, tile.channels // (tile.per_channel // lanes))
+    stage, apart = shape.stage, tile.depth * shape.pixel_row
+    if shape.pixels_last:
+        inner = tile_product(
+            tile.per_channel, tile.per_pixel, tile.depth, channels, pixels, shape.dtype
+        )
+
+        @inlined
+        def multiply(sums, memory, slot, column, row):
+            base = slot * stage
+            return inner(sums, memory, base + apart + row * lanes, memory, base + column * lanes)
+    else:
+        inner = tile_product(
+            tile.per_pixel, tile.per_channel, tile.depth, pixels, channels, shape.dtype
+        )
+
+        @inlined
+        def multiply(sums, memory, slot, column, row):
+            base = slot * stage
+            return inner(sums, memory, base + row * lanes, memory, base + apart + column * lanes)
+
+    return multiply
+
+
+@dataclass(frozen=True)
+class Sums:
+    """A thread's sums and how the epilogue takes them: vector after vector."""
+
+    count: int
+    vectors: int
+    """Vectors of columns."""
+    rows: int
+    zero: Any
+    take: Any
+    """``take(sums, i)``: the i-th vector: of a vector of columns, row after row."""
+
+
+@cache
+def sums(shape: Sharing) -> Sums:
+    """The functions that hold a thread's sums for a tile."""
+    tile, lanes = shape.tile, shape.lanes
+    columns, rows = tile.per_pixel, tile.per_channel
+    if not shape.pixels_last:
+        columns, rows = rows, columns
+    count = columns * rows
+    return Sums(
+        count, columns // lanes, rows, zeros(count, shape.dtype),
+        vector_of(count, lanes, shape.dtype),
+    )
+
+
