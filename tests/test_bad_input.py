@@ -366,6 +366,7 @@ def _label(row: Row) -> str:
     return f"{function}-{error.__name__}-{re.sub('[^0-9a-zA-Z_=]+', '_', says)[:40]}"
 
 
+@pytest.mark.usefixtures("free_choice")
 @pytest.mark.parametrize("row", ROWS, ids=_label)
 def test_bad_call(row: Row) -> None:
     function, args, kwargs, error, says = row
@@ -485,6 +486,7 @@ def _with_threads(n: int) -> Any:
         return fc.conv2d(X, W)
 
 
+@pytest.mark.usefixtures("free_choice")
 @pytest.mark.parametrize("name", ODD)
 def test_odd_call(name: str) -> None:
     call, wanted = ODD[name]

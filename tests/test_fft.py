@@ -15,6 +15,8 @@ from fastconv.spec import Conv2dSpec
 
 RNG = np.random.default_rng(3)
 
+pytestmark = pytest.mark.usefixtures("free_choice")
+
 
 @pytest.mark.parametrize("shape", [(2, 4, 9, 12), (1, 2, 70, 33)])
 @pytest.mark.parametrize("k", [1, 3, 12])

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from ...spec import Conv2dSpec
 from . import simd
-from .buffers import Buffer, address, buffer
+from .buffers import Buffer, Scratch, address
 from .epilogue import finish
 from .gather import gather
 from .gemm_tile import SPARE_POINTS, multiply, sweep
@@ -31,12 +31,12 @@ def convolve(
 ) -> None:
     """Write the convolution to ``out``; ``by_tap`` as :func:`.plan.make_cut` has it."""
     cut = make_cut(spec, x.strides, out.strides, threads, by_tap)
-    scratch = buffer(cut.scratch)
-    memory = (
-        address(x), packed.address, address(bias), address(out), scratch.address,
-        *_sweeps(weights_of(spec)),
-    )
-    _convolve(threads, cut.workers, memory, cut.plan)
+    with Scratch(cut.scratch) as own:
+        memory = (
+            address(x), packed.address, address(bias), address(out), own,
+            *_sweeps(weights_of(spec)),
+        )
+        _convolve(threads, cut.workers, memory, cut.plan)
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from ctypes import c_size_t
 from typing import Any, NamedTuple
 
@@ -23,6 +24,39 @@ def buffer(size: int) -> Buffer:
     """``size`` uninitialised bytes from a cache line on; MemoryError if there are none."""
     owner = np.empty(size + LINE, np.uint8)
     return Buffer(-(-address(owner) // LINE) * LINE, owner)
+
+
+MOST_KEPT = 16 << 20
+"""Bytes of scratch memory that a thread keeps between two calls."""
+
+
+class _Kept(threading.local):
+    owner: npt.NDArray[np.uint8] | None = None
+
+
+_kept = _Kept()
+
+
+class Scratch:
+    """``with Scratch(size) as address``: memory for one call, in pages that this thread has touched
+    before where it can: fresh ones cost more than many a kernel. Calls within a call get their own.
+    """
+
+    __slots__ = ("_owner", "_size")
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+
+    def __enter__(self) -> int:
+        owner, _kept.owner = _kept.owner, None
+        if owner is None or owner.size < self._size + LINE:
+            owner = np.empty(self._size + LINE, np.uint8)
+        self._owner = owner
+        return -(-address(owner) // LINE) * LINE
+
+    def __exit__(self, *error: object) -> None:
+        if self._owner.size <= MOST_KEPT:
+            _kept.owner = self._owner
 
 
 _FIRST_FIELD = object.__basicsize__

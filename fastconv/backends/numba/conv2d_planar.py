@@ -16,7 +16,7 @@ import numpy.typing as npt
 from ...spec import Conv2dSpec
 from . import simd
 from .activations import activate_line
-from .buffers import address, buffer
+from .buffers import Scratch, address
 from .depthwise import along_channels, convolve_channels, pack_channels
 from .jit import Kernel, carray, compiled, take
 from .moves import clear, copy
@@ -69,11 +69,11 @@ def run(
     cut = make_cut(spec, x.strides, out.strides, threads)
     weights = packed.planes(spec)
     workers = min(threads, cut.tasks)
-    scratch = buffer(workers * cut.share)
-    memory = (
-        address(x), address(weights), address(bias), address(out), scratch.address, *cut.memory,
-    )
-    convolve_planes(threads, workers, memory, cut.plan)
+    with Scratch(workers * cut.share) as own:
+        memory = (
+            address(x), address(weights), address(bias), address(out), own, *cut.memory,
+        )
+        convolve_planes(threads, workers, memory, cut.plan)
 
 
 def workspace_bytes(spec: Conv2dSpec, threads: int) -> int:

@@ -20,7 +20,7 @@ from ...spec import LEAKY_SLOPE, Conv2dSpec
 from .. import factors
 from . import simd
 from .activations import CODES, LIMITS, NO_LIMITS, activate_line
-from .buffers import LINE, address, buffer, whole_lines
+from .buffers import LINE, Scratch, address, whole_lines
 from .jit import Kernel, Plan, carray, compiled, strides, take
 from .moves import clear, copy
 from .plane_tile import MOST_TAPS, Job, Shape, call_plane, plane_code
@@ -64,12 +64,12 @@ def run(
         x, out = factors.in_one_row(x), factors.in_one_row(out)
     cut = _make_cut(spec, x.strides, out.strides)
     workers = min(threads, cut.tasks)
-    scratch = buffer(workers * cut.share)
-    memory = (
-        address(x), address(packed.columns), address(packed.rows), address(bias), address(out),
-        scratch.address, *cut.memory,
-    )
-    _separable(threads, workers, memory, cut.plan)
+    with Scratch(workers * cut.share) as own:
+        memory = (
+            address(x), address(packed.columns), address(packed.rows), address(bias),
+            address(out), own, *cut.memory,
+        )
+        _separable(threads, workers, memory, cut.plan)
 
 
 def workspace_bytes(spec: Conv2dSpec, threads: int) -> int:

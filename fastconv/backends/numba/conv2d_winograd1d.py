@@ -21,7 +21,7 @@ from ...spec import LEAKY_SLOPE, Conv2dSpec
 from ..columns import POINTS, TILE, Columns, columns_of, weights_at_points
 from . import simd
 from .activations import CODES, activate
-from .buffers import LINE, address, buffer, whole_lines
+from .buffers import LINE, Scratch, address, whole_lines
 from .conv2d_planar import PlaneWeights, convolve_planes
 from .jit import Kernel, Plan, call, carray, compiled, strides, take
 from .moves import clear, copy
@@ -52,11 +52,9 @@ def run(
     """Write conv2d(x) to ``out``; ``packed`` is what :func:`pack` made of the weights."""
     cut = _make_cut(spec, x.strides, out.strides, threads)
     workers = min(threads, cut.tasks)
-    scratch = buffer(workers * cut.share)
-    memory = (
-        address(x), address(packed), address(bias), address(out), scratch.address, *cut.memory,
-    )
-    _convolve(threads, workers, memory, cut.plan)
+    with Scratch(workers * cut.share) as own:
+        memory = (address(x), address(packed), address(bias), address(out), own, *cut.memory)
+        _convolve(threads, workers, memory, cut.plan)
 
 
 def workspace_bytes(spec: Conv2dSpec, threads: int) -> int:

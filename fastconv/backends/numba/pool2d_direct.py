@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from ...spec import Pool2dSpec
 from . import simd
-from .buffers import LINE, address, buffer, whole_lines
+from .buffers import LINE, Scratch, address, whole_lines
 from .jit import Kernel, Plan, call, carray, compiled, strides, take
 from .maxima import LARGEST_STEP, maxima, maximum
 from .maxima import WINDOWS as STRAIGHT_MAXIMA
@@ -71,12 +71,9 @@ def run(
     """Write the pooled ``x`` to ``out``, and where each maximum lies to ``indices``."""
     way = _way(spec, x.strides, out.strides, None if indices is None else indices.strides)
     workers = min(threads, way.tasks)
-    scratch = buffer(workers * way.scratch) if way.scratch else None
-    memory = (
-        address(x), address(out), address(indices), scratch.address if scratch else 0,
-        *way.memory,
-    )
-    way.kernel(threads, workers, memory, way.plan)
+    with Scratch(workers * way.scratch) as own:
+        memory = (address(x), address(out), address(indices), own, *way.memory)
+        way.kernel(threads, workers, memory, way.plan)
 
 
 def workspace_bytes(spec: Pool2dSpec, threads: int) -> int:

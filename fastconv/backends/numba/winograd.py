@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...spec import Conv2dSpec
-from .buffers import LINE, Buffer, address, buffer
+from .buffers import LINE, Buffer, Scratch, address
 from .gemm_tile import dense_sweep
 from .jit import Kernel, call, carray, part, take
 from .winograd_blocks import block_at
@@ -38,13 +38,13 @@ def run(
 ) -> None:
     """Write the convolution to ``out``; ``packed`` is from :func:`.winograd_weights.pack`."""
     cut = make_cut(m, spec, x.strides, out.strides, threads)
-    scratch = buffer(cut.scratch)
-    memory = (
-        address(x), packed.address, address(bias), address(out), scratch.address,
-        *_codes(cut.shape, cut.plan.dtype),
-    )
-    for stage in (_SLABS, _PANELS) if cut.shared else (_WHOLE,):
-        _convolve(threads, cut.workers, (*memory, stage), cut.plan)
+    with Scratch(cut.scratch) as own:
+        memory = (
+            address(x), packed.address, address(bias), address(out), own,
+            *_codes(cut.shape, cut.plan.dtype),
+        )
+        for stage in (_SLABS, _PANELS) if cut.shared else (_WHOLE,):
+            _convolve(threads, cut.workers, (*memory, stage), cut.plan)
 
 
 def workspace_bytes(m: int, spec: Conv2dSpec, threads: int) -> int:
