@@ -27,9 +27,12 @@ SLOW = "conv2d.im2col@numpy"
 """Never predicted to be the fastest here."""
 QUICK: dict[str, Any] = {"seconds": 1e-3, "progress": False}
 
-pytestmark = pytest.mark.skipif(
-    available("cython") is not None, reason="nothing is faster than NumPy then"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        available("cython") is not None, reason="nothing is faster than NumPy then"
+    ),
+    pytest.mark.usefixtures("free_choice"),
+]
 
 
 @pytest.fixture(autouse=True)
