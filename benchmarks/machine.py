@@ -9,6 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from fastconv.bench.devices import processor_name
+
 PACKAGES = (
     "fastconv", "numpy", "scipy", "numba", "cython", "torch", "onnxruntime", "openvino",
     "opencv-python-headless", "opencv-python",
@@ -20,7 +22,7 @@ BUSY_LOAD = 0.5
 def describe() -> dict[str, Any]:
     """The processor, the system and the interpreter."""
     return {
-        "cpu": _cpu_name(),
+        "cpu": processor_name(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity")
         else os.cpu_count(),
         "system": f"{platform.system()} {platform.machine()}",
@@ -78,15 +80,6 @@ def _own_seconds() -> float:
 def load_average() -> float | None:
     """The load average of the last minute, where the system has one."""
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-
-
-def _cpu_name() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def _cpu_ticks() -> tuple[int, int] | None:

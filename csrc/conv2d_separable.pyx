@@ -9,9 +9,6 @@ never leaves the cache.
 A NaN or infinity spreads over the rows that are computed together and over a kernel's extent.
 """
 
-from dataclasses import replace
-from functools import lru_cache
-
 import numpy as np
 
 cimport numpy as cnp
@@ -22,6 +19,7 @@ from fastconv.backends.cython.geometry cimport geometry_of
 from fastconv.backends.cython.isa cimport FACTOR_ROWS, Factors, Kernels, kernels, team
 from fastconv.backends.cython.memory cimport give, take
 
+from fastconv.backends.factors import factors, in_one_row, side_by_side, widened
 from fastconv.spec import LEAKY_SLOPE
 
 cnp.import_array()
@@ -40,16 +38,10 @@ cdef class Packed:
 def pack(spec, w, int threads):
     """Each output channel's columns, with zeros around them, then its rows."""
     cdef Packed packed = Packed.__new__(Packed)
-    rank, KH = spec.rank, spec.KH
-    u, s, v = np.linalg.svd(w.astype(np.float64), full_matrices=False)
-    roots = np.sqrt(s[..., :rank])
-    pairs = w.shape[:2]
-    columns = np.zeros((*pairs, rank, KH + 2 * (FACTOR_ROWS - 1)), w.dtype)
-    columns[..., FACTOR_ROWS - 1 : FACTOR_ROWS - 1 + KH] = np.swapaxes(
-        u[..., :rank] * roots[..., None, :], -1, -2
-    )
-    rows = (v[..., :rank, :] * roots[..., None]).astype(w.dtype)
-    flat = [part.reshape(pairs[0], -1) for part in (columns, rows)]
+    columns, rows = factors(w, spec.rank)
+    around = np.zeros((*columns.shape[:3], spec.KH + 2 * (FACTOR_ROWS - 1)), w.dtype)
+    around[..., FACTOR_ROWS - 1 : FACTOR_ROWS - 1 + spec.KH] = columns
+    flat = [part.reshape(w.shape[0], -1) for part in (around, rows)]
     packed.factors = np.ascontiguousarray(np.concatenate(flat, axis=1))
     packed.alike = spec.OC == spec.G and bool((w == w[:1]).all())
     return packed
@@ -168,12 +160,12 @@ def run(spec, x, Packed packed not None, bias, out, int threads):
     cdef Cut* c = &call.cut
     cdef Py_ssize_t task, tasks
     cdef char* memory
-    if packed.alike and bias is None and spec.G > 1 and lie_side_by_side(x, out):
+    if packed.alike and bias is None and spec.G > 1 and side_by_side(x, out):
         # One picture, wider as many times as there are channels, and taps as far apart.
         spec = widened(spec)
         x, out = in_one_row(x), in_one_row(out)
-    cdef cnp.ndarray xs = x, outs = out, factors = packed.factors
-    cdef cnp.ndarray biases = np.zeros(spec.OC, factors.dtype) if bias is None else bias
+    cdef cnp.ndarray xs = x, outs = out, packed_factors = packed.factors
+    cdef cnp.ndarray biases = np.zeros(spec.OC, packed_factors.dtype) if bias is None else bias
     call.table = kernels(spec.dtype)
     cdef Py_ssize_t size = call.table.itemsize
     c[0] = cut(spec)
@@ -187,8 +179,8 @@ def run(spec, x, Packed packed not None, bias, out, int threads):
     call.x_n, call.out_n = cnp.PyArray_STRIDE(xs, 0), cnp.PyArray_STRIDE(outs, 0)
     call.x, call.out = <const char*>cnp.PyArray_DATA(xs), <char*>cnp.PyArray_DATA(outs)
     call.bias = <const char*>cnp.PyArray_DATA(biases)
-    call.factors = <const char*>cnp.PyArray_DATA(factors)
-    call.factors_size = cnp.PyArray_STRIDE(factors, 0)
+    call.factors = <const char*>cnp.PyArray_DATA(packed_factors)
+    call.factors_size = cnp.PyArray_STRIDE(packed_factors, 0)
     c.factors.activation = kind_of(spec.activation)
     c.factors.slope = LEAKY_SLOPE
     tasks = c.tasks
@@ -204,33 +196,3 @@ def run(spec, x, Packed packed not None, bias, out, int threads):
             for task in prange(tasks, num_threads=threads, schedule="static"):
                 compute(&call, task, threadid())
     give(memory)
-
-
-# ---------------------------------------------------------------- channels side by side
-
-
-cdef bint lie_side_by_side(x, out) except -1:
-    """Whether the channels of a pixel, and the pixels of a row, follow one another in memory."""
-    for a in (x, out):
-        if a.strides[1] != a.itemsize or a.strides[3] != a.shape[1] * a.itemsize:
-            return False
-    return True
-
-
-@lru_cache(maxsize=64)
-def widened(spec):
-    """The picture with its channels side by side as one channel."""
-    C = spec.G
-    return replace(
-        spec, IC=1, OC=1, G=1, IW=spec.IW * C, OW=spec.OW * C, DW=spec.DW * C, PL=spec.PL * C,
-        PR=spec.PR * C,
-    )
-
-
-def in_one_row(a):
-    """(N, C, H, W) as (N, 1, H, W·C)."""
-    rows = a.transpose(0, 2, 3, 1)
-    shape, strides = (a.shape[0], 1, a.shape[2], a.shape[3] * a.shape[1]), a.strides
-    return np.lib.stride_tricks.as_strided(
-        rows, shape, (strides[0], 0, strides[2], a.itemsize), writeable=a.flags.writeable
-    )
