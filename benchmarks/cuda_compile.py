@@ -116,10 +116,8 @@ def compiled(label: str, source: Any, arch: int) -> Found:
     )
     instructions, loops = read(listing)
     return Found(
-        label, arch, registers, spills, shared, share(instructions, loops),
-        tuple(faults(source, spills, instructions, loops)),
-    ) if source.products else Found(
-        label, arch, registers, spills, shared, None,
+        label, arch, registers, spills, shared,
+        share(instructions, loops) if source.products else None,
         tuple(faults(source, spills, instructions, loops)),
     )
 
@@ -177,9 +175,12 @@ def main() -> int:
     if reason := why_not():
         print(f"nothing to compile with: {reason}", file=sys.stderr)
         return 2
+    if not (chosen := list(kernels(options.kernel))):
+        print(f"no kernel's label contains {options.kernel!r}", file=sys.stderr)
+        return 2
     bad = 0
     print(f"{'kernel':<40} {'arch':>4} {'registers':>9} {'spills':>6} {'shared':>6} {'FMA':>5}")
-    for label, source in kernels(options.kernel):
+    for label, source in chosen:
         for arch in options.arch or ARCHITECTURES:
             found = compiled(label, source, arch)
             fma = "" if found.share is None else f"{found.share:.0%}"
