@@ -2,10 +2,11 @@
  *
  * Where the picture's rows can be read as they are, the tile does so. What hangs over the left and
  * right borders, narrow pictures, strided columns and other memory orders are copied to a patch
- * with the padding written out, in slabs of rows that fit the first cache. Rows above and below the picture are one row
- * of zeros: padded zeros are factors like any other.
+ * with the padding written out, in slabs of rows that fit the first cache. Rows above and below the
+ * picture are one row of zeros: padded zeros are factors like any other.
  *
- * One plane by one 3×3 kernel rolls down the rows instead, see roll3.h.
+ * One plane by one 3×3 kernel rolls down the rows instead, see roll3.h; kernels of few rows have
+ * straight code, see straight.h.
  */
 #ifndef FASTCONV_PLANAR_H
 #define FASTCONV_PLANAR_H
@@ -14,6 +15,7 @@
 #include "plane_tile.h"
 #include "planes.h"
 #include "roll3.h"
+#include "straight.h"
 
 enum {
     STRIP_BYTES = 8 * 1024,   /* larger planes */
@@ -91,9 +93,7 @@ INLINE ptrdiff_t rows_read(const PlanarWork *work, ptrdiff_t n)
 /* Rows of a tile of M channels. */
 INLINE ptrdiff_t tile_rows(const PlanarWork *work, ptrdiff_t M)
 {
-    const ptrdiff_t R = plane_rows((int)M, (int)work->V);
-    return is_straight(M, work->chains, work->p->geometry.KH) ? least(R, SUMS_STRAIGHT / work->V)
-                                                              : R;
+    return plane_rows((int)M, (int)work->V);
 }
 
 /* Which columns are read in place, and how large a patch for the others is. A narrow picture costs
@@ -400,6 +400,24 @@ INLINE void roll_planes(const Planes *p, const RollColumns *columns, const Slab 
     }
 }
 
+/* Rows first … stop − 1 of a block of one channel, by straight code. */
+INLINE void straight_planes(const Planes *p, const Slab *at, const TileOfPlanes *tile,
+                            ptrdiff_t first, ptrdiff_t stop)
+{
+    const Geometry *g = &p->geometry;
+    Straight s = {.x = at->x, .zeros = p->zeros, .channels = g->IC, .x_c = g->x_c, .x_h = g->x_h,
+                  .IH = g->IH, .IW = g->IW, .DH = g->DH, .DW = g->DW, .KW = g->KW,
+                  .w = tile->weights, .bias = tile->bias ? *tile->bias : 0,
+                  .clamp = tile->clamp, .out = at->out};
+    straight_plane(g, &s, first, stop);
+    if (tile->clamp.rest == ACT_NONE)
+        return;
+    for (ptrdiff_t row = first; row < stop; row++) {
+        real *out = at->out + row * g->out_h;
+        activate_dense(tile->clamp.rest, vsplat((real)p->slope), out, out, g->OW);
+    }
+}
+
 static void planar_run(const Planes *p, ptrdiff_t begin, ptrdiff_t end, void *scratch)
 {
     const Geometry *g = &p->geometry;
@@ -431,9 +449,12 @@ static void planar_run(const Planes *p, ptrdiff_t begin, ptrdiff_t end, void *sc
         const ptrdiff_t stop = part_of(chunk + 1, p->chunks, g->OH);
         const int pair = pairs && item + 1 < end && group + 1 < p->G;
         tile.bias = p->bias ? (const real *)p->bias + oc : NULL;
-        tile.weights = rolls ? w : in_chains(&work, w, slab.M);
+        const int straight = !rolls && slab.M == 1 && is_straight(g);
+        tile.weights = rolls || straight ? w : in_chains(&work, w, slab.M);
         if (rolls)
             roll_planes(p, &columns, &slab, &tile, pair, row, stop);
+        else if (straight)
+            straight_planes(p, &slab, &tile, row, stop);
         else
             compute_planes(&work, &slab, &tile, row, stop);
         if (pair)

@@ -25,7 +25,6 @@ enum {
     WIDEST = REGISTERS == 32 ? 4 : 2,      /* vectors */
     TOGETHER = 4,                          /* channels */
     SUMS_HELD = REGISTERS == 32 ? 24 : 12, /* of which so many fit the registers */
-    SUMS_STRAIGHT = 20,                    /* beside the weights of a kernel's column */
 };
 
 /* The best width of a tile of M channels, and the tallest tile of that width. */
@@ -35,12 +34,6 @@ INLINE int plane_rows(int M, int V)
 {
     const int R = SUMS_HELD / (M * V);
     return R > TALLEST ? TALLEST : R;
-}
-
-/* Whether the kernel has as many rows as there is straight code for: see meet_all. */
-INLINE int is_straight(ptrdiff_t M, ptrdiff_t chains, ptrdiff_t KH)
-{
-    return REGISTERS == 32 && M == 1 && chains == 1 && (KH == 5 || KH == 7);
 }
 
 typedef struct {
@@ -89,34 +82,6 @@ INLINE void meet(const int M, const int R, const int V, const int low, const int
     SPANS_FROM(X, 0) SPANS_FROM(X, 1) SPANS_FROM(X, 2) SPANS_FROM(X, 3) SPANS_FROM(X, 4) \
     SPANS_FROM(X, 5) SPANS_FROM(X, 6) SPANS_FROM(X, 7)
 
-/* All rows of one channel whose kernel has KH rows, a constant: for every kernel column the weights
- * are loaded once and each input row meets its outputs in straight code. */
-INLINE void meet_all(const int KH, const int R, const int V, vec acc[TOGETHER][TALLEST][WIDEST],
-                     const real **rows, ptrdiff_t col, const ptrdiff_t *columns, ptrdiff_t KW,
-                     const real *w)
-{
-    for (ptrdiff_t kw = 0; kw < KW; kw++, w += KH) {
-        vec a[7];
-#pragma GCC unroll 7
-        for (int kh = 0; kh < KH; kh++)
-            a[kh] = vkeep(vsplat(w[kh]));
-#pragma GCC unroll 14
-        for (int i = 0; i < R + KH - 1; i++) {
-            const real *from = rows[i] + col + columns[kw];
-            vec b[WIDEST];
-#pragma GCC unroll 4
-            for (int v = 0; v < V; v++)
-                b[v] = vkeep(vload(from + v * VL));
-#pragma GCC unroll 8
-            for (int r = 0; r < R; r++)
-#pragma GCC unroll 4
-                for (int v = 0; v < V; v++)
-                    if (i >= r && i - r < KH)
-                        acc[0][r][v] = vfma(a[i - r], b[v], acc[0][r][v]);
-        }
-    }
-}
-
 /* `n` columns from column `col` of the strip's rows. */
 INLINE void plane_tile(const int M, const int R, const int V, const TileOfPlanes *t,
                        ptrdiff_t col, ptrdiff_t n, real *out)
@@ -132,15 +97,7 @@ INLINE void plane_tile(const int M, const int R, const int V, const TileOfPlanes
 
     const real *w = t->weights;
     const real **rows = t->rows;
-    for (ptrdiff_t ic = 0; ic < t->channels; ic++) {
-        if (is_straight(M, t->chains, t->KH)) {
-            if (R * V <= SUMS_STRAIGHT && t->KH == 5)
-                meet_all(5, R, V, acc, rows, col, t->columns, t->KW, w);
-            else if (R * V <= SUMS_STRAIGHT)
-                meet_all(7, R, V, acc, rows, col, t->columns, t->KW, w);
-            rows += t->KH + R - 1, w += t->KH * t->KW;
-            continue;
-        }
+    for (ptrdiff_t ic = 0; ic < t->channels; ic++)
         for (ptrdiff_t chain = 0; chain < t->chains; chain++) {
             const ptrdiff_t KH = chain_length(t->KH, t->chains, chain);
             for (ptrdiff_t i = 0; i < KH + R - 1; i++) {
@@ -157,7 +114,6 @@ INLINE void plane_tile(const int M, const int R, const int V, const TileOfPlanes
             }
             w += KH * t->KW * M;
         }
-    }
 
 #pragma GCC unroll 4
     for (int m = 0; m < M; m++)
