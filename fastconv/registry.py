@@ -214,6 +214,16 @@ def _winograd(m: int) -> WhyNot:
     return why_not
 
 
+def _tiles_of_few(spec: Conv2dSpec) -> str | None:
+    if (spec.KH, spec.KW) != (3, 3) or max(spec.SH, spec.SW, spec.DH, spec.DW) > 1:
+        return "tiles lie in the lanes for 3×3 kernels without stride or dilation only"
+    if spec.IC // spec.G > FEW_IN:
+        return (
+            f"{spec.IC // spec.G} input channels of a group; tiles lie in the lanes up to {FEW_IN}"
+        )
+    return _float_only(spec)
+
+
 LONGEST_COLUMNS = 8192
 """Products of a sum up to which transforms down the columns keep to their stated error."""
 
@@ -273,6 +283,7 @@ _CONV2D = (
     Kernel("conv2d", "winograd6", "cython", _winograd(6), direct_sum=False, rms_error=6e-6),
     Kernel("conv2d", "planar", "cython", _few_channels),
     Kernel("conv2d", "winograd1d", "cython", _columns, direct_sum=False, rms_error=4e-6),
+    Kernel("conv2d", "winograd_planar", "cython", _tiles_of_few, direct_sum=False, rms_error=1e-6),
     Kernel("conv2d", "separable", "cython", _separable, direct_sum=False, rms_error=1e-6),
     Kernel("conv2d", "direct", "numba", _float_only),
     Kernel("conv2d", "im2col", "numba", _float_only),

@@ -138,10 +138,7 @@ INLINE vec activate(int kind, vec slope, vec x)
 
 /* ---------------------------------------------------------------- whole arrays */
 
-enum {
-    GATHERED = 256,      /* elements that the strided walk holds on the stack */
-    FAR_BYTES = 16 << 20 /* of a result that would push everything else out of the caches */
-};
+enum { GATHERED = 256 }; /* elements that the strided walk holds on the stack */
 
 /* Four vectors at a time from i on, past the caches or through them; where they end. Loads come
  * before stores: a load waits for an earlier store whose address ends alike. */

@@ -9,6 +9,7 @@ extern const WinogradKernels SYMBOL(winograd);
 extern const PlaneKernels SYMBOL(planar), SYMBOL(depthwise);
 extern const Factoring SYMBOL(factoring);
 extern const ColumnKernels SYMBOL(columns);
+extern const TileRowKernels SYMBOL(tile_rows);
 extern const HalfKernels SYMBOL(halves);
 
 const Kernels SYMBOL(kernels) = {
@@ -25,5 +26,6 @@ const Kernels SYMBOL(kernels) = {
     .depthwise = &SYMBOL(depthwise),
     .factoring = &SYMBOL(factoring),
     .columns = &SYMBOL(columns),
+    .tile_rows = &SYMBOL(tile_rows),
     .halves = &SYMBOL(halves),
 };

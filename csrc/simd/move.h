@@ -20,6 +20,18 @@ INLINE void copy_run(const real *src, real *dst, ptrdiff_t n)
         vstore_n(dst + i, n - i, vload_n(src + i, n - i));
 }
 
+/* The same past the caches; vfence() once after the last. */
+INLINE void stream_run(const real *src, real *dst, ptrdiff_t n)
+{
+    const ptrdiff_t lanes = (ptrdiff_t)((uintptr_t)dst / sizeof(real) % VL);
+    ptrdiff_t i = lanes ? least(VL - lanes, n) : 0;
+    vstore_n(dst, i, vload_n(src, i));
+    for (; i <= n - VL; i += VL)
+        vstream(dst + i, vload(src + i));
+    if (i < n)
+        vstore_n(dst + i, n - i, vload_n(src + i, n - i));
+}
+
 INLINE void fill_run(real *dst, real value, ptrdiff_t n)
 {
     ptrdiff_t i = 0;

@@ -14,6 +14,7 @@
 #include "columns.h"
 #include "factors.h"
 #include "planes.h"
+#include "tile_rows.h"
 #include "windows.h"
 #include "winograd.h"
 
@@ -27,6 +28,8 @@ enum {
     ACT_SILU,
     ACT_HARDSWISH,
 };
+
+enum { FAR_BYTES = 16 << 20 }; /* of a result that would push everything else out of the caches */
 
 /* Convolution, see block.h, gather.h and product.h. */
 typedef struct {
@@ -83,6 +86,12 @@ typedef struct {
     ColumnsOut output;
 } ColumnKernels;
 
+/* Winograd's convolution with tiles in the lanes, see tile_rows.h and winograd_planar.h. */
+typedef struct {
+    TileRowsScratch scratch;
+    TileRowsRun run;
+} TileRowKernels;
+
 /* float16 or, if `brain`, bfloat16 from and to float, see halves.c. */
 typedef struct {
     void (*widen)(int brain, const uint16_t *x, float *out, ptrdiff_t n);
@@ -102,6 +111,7 @@ typedef struct {
     const PlaneKernels *planar, *depthwise;
     const Factoring *factoring;
     const ColumnKernels *columns;
+    const TileRowKernels *tile_rows;
     const HalfKernels *halves;
 } Kernels;
 

@@ -215,6 +215,20 @@ def winograd1d(spec: Conv2dSpec, lanes: int) -> Features:
     return found
 
 
+def winograd_planar(spec: Conv2dSpec, lanes: int) -> Features:
+    """Vectors of 4×4 tiles: products at 36 points, and transforms of each channel in and out."""
+    tiles = spec.N * -(-spec.OH // 4) * math.ceil(spec.OW / (4 * lanes))
+    found = traffic(spec)
+    found["vectors"] = 36 * tiles * spec.OC * (spec.IC // spec.G)
+    found["transformed_in"], found["transformed_out"] = tiles * spec.IC, tiles * spec.OC
+    found["strided"] = (
+        spec.N * (spec.IC + spec.OC) * spec.OH * spec.OW
+        if spec.layout == "NHWC" and spec.IC > 1 else 0.0
+    )
+    found["pack_calls"], found["pack_points"] = 1, spec.OC * (spec.IC // spec.G) * 36
+    return found
+
+
 def fft(spec: Conv2dSpec, lanes: int) -> Features:
     """Tiles of a size that suits each axis: their transforms, and complex products at each of
     their points."""
@@ -298,6 +312,7 @@ _OF: dict[str, Callable[[Any, int], Features]] = {
     "conv2d.winograd6": winograd(6),
     "conv2d.planar": planar,
     "conv2d.winograd1d": winograd1d,
+    "conv2d.winograd_planar": winograd_planar,
     "conv2d.fft": fft,
     "conv2d.separable": separable,
     "conv2d_input_grad.phases": phases,

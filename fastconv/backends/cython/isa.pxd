@@ -118,7 +118,24 @@ cdef extern from "simd/columns.h":
                                 Py_ssize_t tile, Py_ssize_t tiles, Py_ssize_t col,
                                 Py_ssize_t cols, void* out, void* line) noexcept nogil
 
+cdef extern from "simd/tile_rows.h":
+    enum:
+        TILE_SIDE
+        TILE_ALPHA
+    ctypedef struct TileRows:
+        Geometry geometry
+        Py_ssize_t vectors
+        bint past
+        int activation
+        double slope
+    ctypedef Py_ssize_t (*TileRowsScratch)(const TileRows* t) noexcept nogil
+    ctypedef void (*TileRowsRun)(const TileRows* t, const void* x, const void* weights,
+                                 const void* bias, void* out, Py_ssize_t row, Py_ssize_t first,
+                                 Py_ssize_t vectors, void* scratch) noexcept nogil
+
 cdef extern from "simd/table.h":
+    enum:
+        FAR_BYTES
     ctypedef struct Convolution:
         Gather gather_planes, gather_pixels, gather_columns
         void (*pack_panel)(const Geometry* geometry, Py_ssize_t channels, Py_ssize_t width,
@@ -153,6 +170,9 @@ cdef extern from "simd/table.h":
     ctypedef struct ColumnKernels:
         ColumnsIn input
         ColumnsOut output
+    ctypedef struct TileRowKernels:
+        TileRowsScratch scratch
+        TileRowsRun run
     ctypedef struct HalfKernels:
         void (*widen)(int brain, const uint16_t* x, float* out, Py_ssize_t n) noexcept nogil
         void (*narrow)(int brain, const float* x, uint16_t* out, Py_ssize_t n) noexcept nogil
@@ -170,6 +190,7 @@ cdef extern from "simd/table.h":
         const PlaneKernels* depthwise
         const Factoring* factoring
         const ColumnKernels* columns
+        const TileRowKernels* tile_rows
         const HalfKernels* halves
 
 # The kernels for "float32" or "float64"; a ValueError if FASTCONV_ISA asks for what cannot be.

@@ -1,0 +1,128 @@
+"""Winograd's F(4×4, 3×3) with tiles in the lanes: 3×3 kernels on few input channels.
+
+``csrc/simd/winograd_planar.h`` computes a row of tiles from the picture to its outputs. Rows, cut
+into blocks of columns whose transformed inputs stay in the first cache, are what threads share
+out. Every output is computed by the same operations in the same order whatever the cut is.
+
+A NaN or infinity spreads over its tiles.
+"""
+
+import numpy as np
+
+cimport numpy as cnp
+from cython.parallel cimport prange, threadid
+
+from fastconv.backends.cython.activation_elementwise cimport kind_of
+from fastconv.backends.cython.geometry cimport geometry_of
+from fastconv.backends.cython.isa cimport (
+    FAR_BYTES, TILE_ALPHA, TILE_SIDE, Geometry, Kernels, TileRows, kernels, team,
+)
+from fastconv.backends.cython.memory cimport give, take
+
+from fastconv.backends.winograd import transforms
+from fastconv.spec import LEAKY_SLOPE
+
+cnp.import_array()
+
+cdef enum:
+    LINE = 64          # bytes of a cache line
+    BLOCK = 36 * 1024  # and of the transformed inputs of a task, if one vector of tiles is not more
+
+
+def pack(spec, w, int threads):
+    """The transformed weights, [output channel][column point][input channel][row point]."""
+    matrix = transforms(TILE_SIDE, TILE_ALPHA - TILE_SIDE + 1).G_mat
+    points = np.einsum("jk,il,oclk->ojci", matrix, matrix, w, optimize=True)
+    return np.ascontiguousarray(points, w.dtype)
+
+
+cdef struct Plan:
+    const Kernels* table
+    TileRows tiles
+    Py_ssize_t G, rows, vectors, blocks, tasks  # vectors of tiles in a row, and blocks of them
+    Py_ssize_t scratch                          # bytes of each thread
+    Py_ssize_t x_n, out_n, weights_group        # bytes
+    const char* x
+    const char* weights
+    const char* bias
+    char* out
+
+
+cdef inline Py_ssize_t ceil_div(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
+    return (a + b - 1) // b
+
+
+cdef Plan plan_of(spec) except *:
+    cdef Plan p
+    cdef Geometry* g = &p.tiles.geometry
+    cdef Py_ssize_t width, most
+    p.table = kernels(spec.dtype)
+    width = p.table.width
+    g[0] = geometry_of(spec)
+    p.G, p.rows = spec.G, ceil_div(g.OH, TILE_SIDE)
+    p.vectors = ceil_div(g.OW, TILE_SIDE * width)
+    most = max(1, BLOCK // (TILE_ALPHA * TILE_ALPHA * g.IC * width * p.table.itemsize))
+    p.blocks = ceil_div(p.vectors, most)
+    p.tasks = spec.N * p.G * p.rows * p.blocks
+    p.tiles.vectors = ceil_div(p.vectors, p.blocks)
+    p.tiles.past = spec.N * spec.OC * g.OH * g.OW * p.table.itemsize >= FAR_BYTES
+    p.scratch = ceil_div(p.table.tile_rows.scratch(&p.tiles), LINE) * LINE
+    return p
+
+
+cdef void compute(const Plan* p, Py_ssize_t task, char* scratch) noexcept nogil:
+    cdef const Geometry* g = &p.tiles.geometry
+    cdef Py_ssize_t size = p.table.itemsize, block, row, group, first
+    block, task = task % p.blocks, task // p.blocks
+    row, task = task % p.rows, task // p.rows
+    group, task = task % p.G, task // p.G
+    first = p.vectors * block // p.blocks
+    p.table.tile_rows.run(
+        &p.tiles, p.x + task * p.x_n + group * g.IC * g.x_c * size,
+        p.weights + group * p.weights_group,
+        p.bias + group * g.OC * size if p.bias is not NULL else NULL,
+        p.out + task * p.out_n + group * g.OC * g.out_c * size, row, first,
+        p.vectors * (block + 1) // p.blocks - first, scratch,
+    )
+
+
+def run(spec, cnp.ndarray x not None, cnp.ndarray packed not None, bias,
+        cnp.ndarray out not None, int threads):
+    """Write the convolution of x into out."""
+    cdef Py_ssize_t size = cnp.PyArray_ITEMSIZE(x), task, tasks
+    cdef cnp.ndarray biases
+    cdef char* memory
+    cdef Plan p = plan_of(spec)
+    g = &p.tiles.geometry
+    g.x_c = cnp.PyArray_STRIDE(x, 1) // size
+    g.x_h = cnp.PyArray_STRIDE(x, 2) // size
+    g.x_w = cnp.PyArray_STRIDE(x, 3) // size
+    g.out_c = cnp.PyArray_STRIDE(out, 1) // size
+    g.out_h = cnp.PyArray_STRIDE(out, 2) // size
+    g.out_w = cnp.PyArray_STRIDE(out, 3) // size
+    p.x_n, p.out_n = cnp.PyArray_STRIDE(x, 0), cnp.PyArray_STRIDE(out, 0)
+    p.x, p.out = <const char*>cnp.PyArray_DATA(x), <char*>cnp.PyArray_DATA(out)
+    p.weights = <const char*>cnp.PyArray_DATA(packed)
+    p.weights_group = g.OC * cnp.PyArray_STRIDE(packed, 0)
+    p.bias = NULL
+    if bias is not None:
+        biases = bias
+        p.bias = <const char*>cnp.PyArray_DATA(biases)
+    p.tiles.activation, p.tiles.slope = kind_of(spec.activation), LEAKY_SLOPE
+    tasks = p.tasks
+    threads = <int>min(team(threads), tasks)
+    memory = take(threads * p.scratch)
+    with nogil:
+        if threads == 1:
+            for task in range(tasks):
+                compute(&p, task, memory)
+        else:
+            for task in prange(tasks, num_threads=threads, schedule="static"):
+                compute(&p, task, memory + threadid() * p.scratch)
+    give(memory)
+
+
+def workspace_bytes(spec, int threads) -> int:
+    """Transformed inputs, the rows that they come from, and a vector of channels."""
+    cdef Plan p = plan_of(spec)
+    return min(threads, p.tasks) * p.scratch

@@ -1,0 +1,32 @@
+/* What the Cython loop hands to the kernel of Winograd's convolution with tiles in the lanes
+ * (winograd_planar.h). Distances count elements. */
+#ifndef FASTCONV_TILE_ROWS_H
+#define FASTCONV_TILE_ROWS_H
+
+#include "block.h"
+
+enum {
+    TILE_SIDE = 4,                    /* m */
+    TILE_TAPS = 3,                    /* r */
+    TILE_ALPHA = TILE_SIDE + TILE_TAPS - 1,
+};
+
+typedef struct {
+    Geometry geometry; /* of one group of channels; stride 1, no dilation */
+    ptrdiff_t vectors; /* of tiles side by side, in the largest task */
+    int past;          /* whether results go past the caches */
+    int activation;
+    double slope;
+} TileRows;
+
+/* Bytes of scratch memory for one task. */
+typedef ptrdiff_t (*TileRowsScratch)(const TileRows *t);
+
+/* All output channels of a group in one row of tiles, `vectors` vectors of them from the one of
+ * number `first` on; x and out are the group's first channels, `weights` its transformed ones,
+ * [oc][column point][ic][row point]. */
+typedef void (*TileRowsRun)(const TileRows *t, const void *x, const void *weights,
+                            const void *bias, void *out, ptrdiff_t row, ptrdiff_t first,
+                            ptrdiff_t vectors, void *scratch);
+
+#endif

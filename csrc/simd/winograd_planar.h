@@ -1,0 +1,288 @@
+/* Winograd's F(4×4, 3×3) on few input channels: the lanes of a vector are tiles side by side.
+ *
+ * With few channels the products at a point are too short for a stage of their own: what they
+ * would write and read again takes longer than they do. So one output channel of a vector of tiles
+ * is computed from the transformed inputs to its sixteen outputs in registers: the products of one
+ * column of points (summed over the channels) go through A^T at once, and each pair of columns ±p
+ * is added to the outputs as its even and odd part. Transformed inputs serve all output channels.
+ */
+#ifndef FASTCONV_WINOGRAD_PLANAR_H
+#define FASTCONV_WINOGRAD_PLANAR_H
+
+#include "clamp.h"
+#include "gather.h"
+#include "tile_rows.h"
+#include "winograd_transforms.h"
+
+enum { SIDE = TILE_SIDE, ALPHA = TILE_ALPHA, TILE_COLS = SIDE * VL }; /* of a vector of tiles */
+
+/* The low or the high halves of two vectors, lane by lane in turn. */
+INLINE vec vzip(vec a, vec b, const int high)
+{
+    ivec from;
+    for (int i = 0; i < VL; i++)
+        from[i] = i / 2 + high * (VL / 2) + i % 2 * VL;
+    return vshuffle(a, b, from);
+}
+
+/* Cells 0, 4, 8 …; 1, 5, 9 …; and so on, of four vectors. */
+INLINE void part_columns(const real *x, vec column[SIDE])
+{
+    const vec a = vload(x), b = vload(x + VL), c = vload(x + 2 * VL), d = vload(x + 3 * VL);
+    const vec even_low = veven(a, b), even_high = veven(c, d);
+    const vec odd_low = vodd(a, b), odd_high = vodd(c, d);
+    column[0] = veven(even_low, even_high);
+    column[1] = veven(odd_low, odd_high);
+    column[2] = vodd(even_low, even_high);
+    column[3] = vodd(odd_low, odd_high);
+}
+
+/* The reverse. */
+INLINE void join_columns(const vec column[SIDE], vec row[SIDE])
+{
+    const vec even_low = vzip(column[0], column[2], 0), even_high = vzip(column[0], column[2], 1);
+    const vec odd_low = vzip(column[1], column[3], 0), odd_high = vzip(column[1], column[3], 1);
+    row[0] = vzip(even_low, odd_low, 0);
+    row[1] = vzip(even_low, odd_low, 1);
+    row[2] = vzip(even_high, odd_high, 0);
+    row[3] = vzip(even_high, odd_high, 1);
+}
+
+/* ---------------------------------------------------------------- in */
+
+/* Cells of a row of a patch: beyond the windows, as far as part_columns reads. */
+INLINE ptrdiff_t tile_pitch(ptrdiff_t vectors)
+{
+    return ((vectors * TILE_COLS + SIDE + VL - 1) / VL | 1) * VL;
+}
+
+/* The rows that a row of tiles meets, padding written out: patch[ic][row][pitch]. */
+static void fill_tile_rows(const Geometry *g, const real *x, ptrdiff_t row, ptrdiff_t col,
+                           ptrdiff_t pitch, real *patch)
+{
+    const Span span = inside(col, 1, pitch, g->IW);
+    for (ptrdiff_t ic = 0; ic < g->IC; ic++, x += g->x_c)
+        for (int k = 0; k < ALPHA; k++, patch += pitch)
+            gather_row(g, x + (row + k) * g->x_h + col * g->x_w, 1, row + k, span, 1, patch, 0,
+                       pitch);
+}
+
+/* One vector of tiles of every channel: values[column point][ic][row point][VL]. */
+static void tiles_to_points(ptrdiff_t IC, const real *patch, ptrdiff_t pitch, real *values)
+{
+    for (ptrdiff_t ic = 0; ic < IC; ic++, patch += ALPHA * pitch) {
+        vec half[ALPHA][ALPHA];
+#pragma GCC unroll 6
+        for (int k = 0; k < ALPHA; k++) {
+            vec near[SIDE], next[SIDE], v[ALPHA];
+            part_columns(patch + k * pitch, near);
+            part_columns(patch + k * pitch + SIDE, next);
+            const vec d[ALPHA] = {near[0], near[1], near[2], near[3], next[0], next[1]};
+            to_points(ALPHA, d, v);
+#pragma GCC unroll 6
+            for (int j = 0; j < ALPHA; j++)
+                half[j][k] = v[j];
+        }
+#pragma GCC unroll 6
+        for (int j = 0; j < ALPHA; j++) {
+            vec v[ALPHA];
+            to_points(ALPHA, half[j], v);
+#pragma GCC unroll 6
+            for (int i = 0; i < ALPHA; i++)
+                vstore(values + ((j * IC + ic) * ALPHA + i) * VL, v[i]);
+        }
+    }
+}
+
+/* ---------------------------------------------------------------- products and out */
+
+/* One column of points, through A^T. */
+INLINE void column_of_points(ptrdiff_t IC, const real *values, const real *weights, vec y[SIDE])
+{
+    vec sums[ALPHA];
+#pragma GCC unroll 6
+    for (int i = 0; i < ALPHA; i++)
+        sums[i] = vsplat(weights[i]) * vload(values + i * VL);
+    for (ptrdiff_t ic = 1; ic < IC; ic++) {
+        values += ALPHA * VL, weights += ALPHA;
+#pragma GCC unroll 6
+        for (int i = 0; i < ALPHA; i++)
+            sums[i] = vfma(vsplat(weights[i]), vload(values + i * VL), sums[i]);
+    }
+    from_points(ALPHA, SIDE, sums, y);
+}
+
+/* Where one vector of tiles goes. */
+typedef struct {
+    real *out;
+    ptrdiff_t pitch, rows, cols; /* of which so many exist */
+    Clamp clamp;
+} TileOut;
+
+INLINE void tiles_out(const ptrdiff_t IC, const real *values, const real *weights, real bias,
+                      const TileOut *to)
+{
+    const double *points = POINTS[ALPHA];
+    const ptrdiff_t v = IC * ALPHA * VL, w = IC * ALPHA;
+    const vec start = vsplat(bias);
+    vec out[SIDE][SIDE], plus[SIDE], minus[SIDE];
+    column_of_points(IC, values, weights, plus);
+#pragma GCC unroll 4
+    for (int i = 0; i < SIDE; i++)
+        out[i][0] = start + plus[i], out[i][1] = out[i][2] = out[i][3] = start;
+#pragma GCC unroll 2
+    for (int pair = 0; pair < 2; pair++) {
+        const int j = 1 + 2 * pair;
+        const real p = (real)points[pair], pp = (real)(points[pair] * points[pair]);
+        const real ppp = (real)(points[pair] * points[pair] * points[pair]);
+        column_of_points(IC, values + j * v, weights + j * w, plus);
+        column_of_points(IC, values + (j + 1) * v, weights + (j + 1) * w, minus);
+#pragma GCC unroll 4
+        for (int i = 0; i < SIDE; i++) {
+            const vec even = plus[i] + minus[i], odd = plus[i] - minus[i];
+            out[i][0] += even;
+            out[i][1] = vfma(vsplat(p), odd, out[i][1]);
+            out[i][2] = vfma(vsplat(pp), even, out[i][2]);
+            out[i][3] = vfma(vsplat(ppp), odd, out[i][3]);
+        }
+    }
+    column_of_points(IC, values + 5 * v, weights + 5 * w, plus);
+#pragma GCC unroll 4
+    for (int i = 0; i < SIDE; i++) {
+        vec row[SIDE];
+        out[i][3] += plus[i];
+        if (i >= to->rows)
+            return;
+        join_columns(out[i], row);
+#pragma GCC unroll 4
+        for (int k = 0; k < SIDE; k++) {
+            real *cells = to->out + i * to->pitch + k * VL;
+            const vec sum = to->clamp.is_needed ? clamped(&to->clamp, row[k]) : row[k];
+            if (to->cols >= (k + 1) * VL)
+                vstore(cells, sum);
+            else if (to->cols > k * VL)
+                vstore_n(cells, to->cols - k * VL, sum);
+        }
+    }
+}
+
+/* One function for each of the smallest numbers of channels. They are never inlined: a compiler
+ * would load the weights before the loop over the tiles, and find no room for them. */
+#define DEFINE_TILES_OUT(name, channels) \
+    static void __attribute__((noinline)) name(ptrdiff_t IC, const real *values, \
+                                               const real *weights, real bias, const TileOut *to) \
+    { \
+        (void)IC; \
+        tiles_out(channels, values, weights, bias, to); \
+    }
+DEFINE_TILES_OUT(tiles_of_1, 1)
+DEFINE_TILES_OUT(tiles_of_2, 2)
+DEFINE_TILES_OUT(tiles_of_3, 3)
+DEFINE_TILES_OUT(tiles_of_4, 4)
+DEFINE_TILES_OUT(tiles_of_any, IC)
+
+typedef void (*TilesOut)(ptrdiff_t IC, const real *values, const real *weights, real bias,
+                         const TileOut *to);
+
+INLINE TilesOut tiles_of(ptrdiff_t IC)
+{
+    static const TilesOut few[] = {tiles_of_1, tiles_of_2, tiles_of_3, tiles_of_4};
+    return IC <= 4 ? few[IC - 1] : tiles_of_any;
+}
+
+/* ---------------------------------------------------------------- a row of tiles */
+
+/* Scratch memory of one task. */
+typedef struct {
+    real *values, *patch, *planes;
+    ptrdiff_t pitch, bytes;
+} TileMemory;
+
+static TileMemory tile_memory(const TileRows *t, char *base)
+{
+    const Geometry *g = &t->geometry;
+    const ptrdiff_t pitch = tile_pitch(t->vectors), values = t->vectors * ALPHA * ALPHA * g->IC * VL;
+    const ptrdiff_t patch = g->IC * ALPHA * pitch;
+    const ptrdiff_t planes = SIDE * TILE_COLS * most(t->vectors, VL);
+    real *start = (real *)base;
+    return (TileMemory){start, start + values, start + values + patch, pitch,
+                        (values + patch + planes) * (ptrdiff_t)sizeof(real)};
+}
+
+static ptrdiff_t tile_rows_scratch(const TileRows *t) { return tile_memory(t, NULL).bytes; }
+
+/* Rows of pixels that lie side by side. What goes past the caches is written in the longest runs
+ * there are. */
+static void tiles_in_place(const TileRows *t, const TileMemory *memory, const real *weights,
+                           const real *bias, real *out, ptrdiff_t col, ptrdiff_t vectors,
+                           ptrdiff_t rows)
+{
+    const Geometry *g = &t->geometry;
+    const TilesOut code = tiles_of(g->IC);
+    const ptrdiff_t points = ALPHA * ALPHA * g->IC, cols = least(vectors * TILE_COLS, g->OW - col);
+    const ptrdiff_t run = g->out_h == cols ? rows * cols : cols;
+    TileOut to = {.pitch = t->past ? cols : g->out_h, .rows = rows,
+                  .clamp = clamp_of(t->activation)};
+    for (ptrdiff_t oc = 0; oc < g->OC; oc++, weights += points, out += g->out_c) {
+        real *first = t->past ? memory->planes : out;
+        for (ptrdiff_t v = 0; v < vectors; v++) {
+            to.out = first + v * TILE_COLS;
+            to.cols = cols - v * TILE_COLS;
+            code(g->IC, memory->values + v * points * VL, weights, bias ? bias[oc] : 0, &to);
+        }
+        for (ptrdiff_t i = 0; i < rows && to.clamp.rest != ACT_NONE; i++)
+            activate_dense(to.clamp.rest, vsplat((real)t->slope), first + i * to.pitch,
+                           first + i * to.pitch, cols);
+        for (ptrdiff_t i = 0; i < rows * cols && t->past; i += run)
+            stream_run(first + i, out + i / cols * g->out_h, run);
+    }
+    if (t->past)
+        vfence();
+}
+
+/* Any other memory order: a vector of channels at a time is computed in planes, and moved. */
+static void tiles_elsewhere(const TileRows *t, const TileMemory *memory, const real *weights,
+                            const real *bias, real *out, ptrdiff_t col, ptrdiff_t vectors,
+                            ptrdiff_t rows)
+{
+    const Geometry *g = &t->geometry;
+    const TilesOut code = tiles_of(g->IC);
+    const ptrdiff_t points = ALPHA * ALPHA * g->IC, plane = SIDE * TILE_COLS;
+    TileOut to = {.pitch = TILE_COLS, .rows = rows, .clamp = clamp_of(t->activation)};
+    for (ptrdiff_t v = 0; v < vectors; v++)
+        for (ptrdiff_t oc = 0; oc < g->OC; oc += VL) {
+            const ptrdiff_t channels = least(VL, g->OC - oc);
+            real *place = out + oc * g->out_c + v * TILE_COLS * g->out_w;
+            to.cols = least(TILE_COLS, g->OW - col - v * TILE_COLS);
+            for (ptrdiff_t c = 0; c < channels; c++) {
+                to.out = memory->planes + c * plane;
+                code(g->IC, memory->values + v * points * VL, weights + (oc + c) * points,
+                     bias ? bias[oc + c] : 0, &to);
+            }
+            if (to.clamp.rest != ACT_NONE)
+                activate_dense(to.clamp.rest, vsplat((real)t->slope), memory->planes,
+                               memory->planes, channels * plane);
+            for (ptrdiff_t i = 0; i < rows; i++)
+                move(channels, to.cols, memory->planes + i * TILE_COLS, plane, 1,
+                     place + i * g->out_h, g->out_c, g->out_w);
+        }
+}
+
+static void tile_rows_run(const TileRows *t, const void *x, const void *weights, const void *bias,
+                          void *out, ptrdiff_t row, ptrdiff_t first, ptrdiff_t vectors,
+                          void *scratch)
+{
+    const Geometry *g = &t->geometry;
+    const TileMemory memory = tile_memory(t, scratch);
+    const ptrdiff_t oh = row * SIDE, ow = first * TILE_COLS;
+    const ptrdiff_t points = ALPHA * ALPHA * g->IC;
+    fill_tile_rows(g, x, oh - g->PT, ow - g->PL, memory.pitch, memory.patch);
+    for (ptrdiff_t v = 0; v < vectors; v++)
+        tiles_to_points(g->IC, memory.patch + v * TILE_COLS, memory.pitch,
+                        memory.values + v * points * VL);
+    (g->out_w == 1 ? tiles_in_place : tiles_elsewhere)(
+        t, &memory, weights, bias, (real *)out + oh * g->out_h + ow * g->out_w, ow, vectors,
+        least(SIDE, g->OH - oh));
+}
+
+#endif
