@@ -187,11 +187,16 @@ def planar(spec: Conv2dSpec, lanes: int) -> Features:
     # One plane by one 3×3 kernel rolls down the rows, and keeps what it has loaded.
     rolls = icg == 1 and spec.KH == spec.KW == 3 and spec.DH == spec.DW == 1 and spec.SW <= 2
     found["sums"], found["rolled"] = (0.0, sums) if rolls else (sums, 0.0)
-    found["vectors"] = found["sums"] * icg * taps
+    # Kernels of few rows on one channel each read the picture in place.
+    plain_steps = (spec.SH, spec.SW) == (1, 1) or (
+        (spec.SH, spec.SW, spec.DH, spec.DW) == (2, 2, 1, 1))
+    straight = spec.OC == spec.G and 2 <= spec.KH <= 7 and plain_steps and not last
+    products = found["sums"] * icg * taps
+    found["vectors"], found["straight"] = (0.0, products) if straight else (products, 0.0)
     # What lies in no vector's order is copied for every tile of a few rows.
     x, out = spec.N * spec.IC * spec.IH * spec.IW, spec.N * spec.OC * spec.OH * spec.OW
     copied = x * (1 + spec.KH / 8)
-    strided = spec.SW > 1 and not along_channels
+    strided = spec.SW > 1 and not along_channels and not straight
     found["turned"] = copied + out if turned else copied if strided and spec.SW > 2 else 0.0
     found["turned_far"] = x + out if turned and far(spec) else 0
     found["strided"] = x if strided else 0
