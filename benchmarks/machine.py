@@ -5,16 +5,11 @@ from __future__ import annotations
 import os
 import platform
 import time
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from fastconv.bench.devices import processor_name
 
-PACKAGES = (
-    "fastconv", "numpy", "scipy", "numba", "cython", "torch", "onnxruntime", "openvino",
-    "opencv-python-headless", "opencv-python",
-)
 BUSY_SHARE = 0.05
 BUSY_LOAD = 0.5
 
@@ -28,17 +23,6 @@ def describe() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
     }
-
-
-def versions() -> dict[str, str]:
-    """The installed packages that take part."""
-    found: dict[str, str] = {}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def busy() -> str | None:

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 import fastconv
+from fastconv.bench.records import versions
 
 from .. import goals, machine
 from . import arguments, copying, large_filters, ort, ours, ov, pictures, processes, pytorch
@@ -134,7 +135,7 @@ def _report(
     flags["modes"] = [mode.name for mode in args.modes]
     return {
         "machine": machine.describe(),
-        "versions": machine.versions(),
+        "versions": versions(),
         "config": _config(),
         "load_average": load,
         "busy": busy,

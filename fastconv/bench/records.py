@@ -28,7 +28,11 @@ from .run import Measured
 
 VERSION = "5.1.0"
 """Of pytest-benchmark, whose form of JSON this is."""
-PACKAGES = ("fastconv", "numpy", "scipy", "numba", "numba-cuda", "cupy", "torch")
+PACKAGES = (
+    "fastconv", "numpy", "scipy", "numba", "numba-cuda", "cython", "cupy", "torch", "onnxruntime",
+    "openvino", "opencv-python-headless", "opencv-python",
+)
+"""Whose versions a figure depends on, peers included."""
 
 
 def extra_info(
