@@ -192,6 +192,15 @@ CONV_SHAPES = (
     _conv("wide_groups_of_4", 1, 8, (17, 90), 8, (3, 3), groups=2, padding=1),
     _conv("wide_dilated", 1, 2, (19, 141), 2, (3, 5), groups=2, dilation=(2, 3), padding=4),
     _conv("wide_5x5_s2", 1, 3, (21, 171), 6, (5, 5), groups=3, stride=2, padding=2),
+    *(
+        _conv(f"wide_{kh}x{kw}_s2", 1, 2, (19, 215), 2, (kh, kw), groups=2, stride=2, padding=1)
+        for kh, kw in ((2, 2), (3, 4), (4, 4), (6, 3), (7, 7))
+    ),
+    *(
+        _conv(f"wide_{kh}x{kw}", 1, 2, (19, 117), 2, (kh, kw), groups=2, padding="same")
+        for kh, kw in ((2, 3), (3, 2), (6, 5))
+    ),
+    *(_conv(f"wide_3x3_of_{c}", 1, c, (7, 262), 3, (3, 3), padding=1) for c in (2, 3, 8)),
     _conv("wide_5x3_s3", 2, 1, (21, 171), 1, (5, 3), stride=3, dilation=(2, 1)),
     _conv("wide_depthwise_s2", 1, 3, (20, 151), 3, (3, 3), groups=3, stride=2, padding=1),
     _conv("tall_depthwise", 1, 2, (61, 33), 2, (5, 5), groups=2, padding=2),
