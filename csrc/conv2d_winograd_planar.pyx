@@ -26,14 +26,35 @@ cnp.import_array()
 
 cdef enum:
     LINE = 64          # bytes of a cache line
+    FILLED = 2         # channels must fill more than one of so many parts of a vector
     BLOCK = 36 * 1024  # and of the transformed inputs of a task, if one vector of tiles is not more
 
 
+class TileWeights:
+    """The transformed weights, [output channel][column point][input channel][row point], and what
+    is made of them when it is first asked for: vectors of output channels of each group."""
+
+    def __init__(self, points, int groups):
+        self.points = points
+        self.groups = groups
+        self.panels = None
+
+    def along_channels(self, int width):
+        """[group][vector][…][lane], zero beyond the last channel."""
+        if self.panels is None:
+            points = self.points.reshape(self.groups, self.points.shape[0] // self.groups, -1)
+            idle = -points.shape[1] % width
+            points = np.pad(points, ((0, 0), (0, idle), (0, 0)))
+            points = points.reshape(self.groups, -1, width, points.shape[2])
+            self.panels = np.ascontiguousarray(points.transpose(0, 1, 3, 2))
+        return self.panels
+
+
 def pack(spec, w, int threads):
-    """The transformed weights, [output channel][column point][input channel][row point]."""
+    """The transformed weights."""
     matrix = transforms(TILE_SIDE, TILE_ALPHA - TILE_SIDE + 1).G_mat
     points = np.einsum("jk,il,oclk->ojci", matrix, matrix, w, optimize=True)
-    return np.ascontiguousarray(points, w.dtype)
+    return TileWeights(np.ascontiguousarray(points, w.dtype), spec.G)
 
 
 cdef struct Plan:
@@ -86,11 +107,10 @@ cdef void compute(const Plan* p, Py_ssize_t task, char* scratch) noexcept nogil:
     )
 
 
-def run(spec, cnp.ndarray x not None, cnp.ndarray packed not None, bias,
-        cnp.ndarray out not None, int threads):
+def run(spec, cnp.ndarray x not None, packed, bias, cnp.ndarray out not None, int threads):
     """Write the convolution of x into out."""
     cdef Py_ssize_t size = cnp.PyArray_ITEMSIZE(x), task, tasks
-    cdef cnp.ndarray biases
+    cdef cnp.ndarray biases, weights
     cdef char* memory
     cdef Plan p = plan_of(spec)
     g = &p.tiles.geometry
@@ -102,8 +122,10 @@ def run(spec, cnp.ndarray x not None, cnp.ndarray packed not None, bias,
     g.out_w = cnp.PyArray_STRIDE(out, 3) // size
     p.x_n, p.out_n = cnp.PyArray_STRIDE(x, 0), cnp.PyArray_STRIDE(out, 0)
     p.x, p.out = <const char*>cnp.PyArray_DATA(x), <char*>cnp.PyArray_DATA(out)
-    p.weights = <const char*>cnp.PyArray_DATA(packed)
-    p.weights_group = g.OC * cnp.PyArray_STRIDE(packed, 0)
+    p.tiles.along_channels = g.out_c == 1 and g.out_w != 1 and FILLED * g.OC >= p.table.width
+    weights = packed.along_channels(p.table.width) if p.tiles.along_channels else packed.points
+    p.weights = <const char*>cnp.PyArray_DATA(weights)
+    p.weights_group = cnp.PyArray_NBYTES(weights) // p.G
     p.bias = NULL
     if bias is not None:
         biases = bias

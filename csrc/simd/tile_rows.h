@@ -15,6 +15,7 @@ typedef struct {
     Geometry geometry; /* of one group of channels; stride 1, no dilation */
     ptrdiff_t vectors; /* of tiles side by side, in the largest task */
     int past;          /* whether results go past the caches */
+    int along_channels; /* of output, which lie side by side: lanes hold these, not tiles */
     int activation;
     double slope;
 } TileRows;
@@ -24,7 +25,7 @@ typedef ptrdiff_t (*TileRowsScratch)(const TileRows *t);
 
 /* All output channels of a group in one row of tiles, `vectors` vectors of them from the one of
  * number `first` on; x and out are the group's first channels, `weights` its transformed ones,
- * [oc][column point][ic][row point]. */
+ * [oc][column point][ic][row point], or along channels [vector of oc][…][VL]. */
 typedef void (*TileRowsRun)(const TileRows *t, const void *x, const void *weights,
                             const void *bias, void *out, ptrdiff_t row, ptrdiff_t first,
                             ptrdiff_t vectors, void *scratch);

@@ -5,6 +5,9 @@
  * is computed from the transformed inputs to its sixteen outputs in registers: the products of one
  * column of points (summed over the channels) go through A^T at once, and each pair of columns ±p
  * is added to the outputs as its even and odd part. Transformed inputs serve all output channels.
+ *
+ * Where the output channels lie side by side and fill vectors, the lanes hold these instead, and
+ * the transformed inputs are the scalars: the same operations in the same order.
  */
 #ifndef FASTCONV_WINOGRAD_PLANAR_H
 #define FASTCONV_WINOGRAD_PLANAR_H
@@ -96,37 +99,91 @@ static void tiles_to_points(ptrdiff_t IC, const real *patch, ptrdiff_t pitch, re
 
 /* ---------------------------------------------------------------- products and out */
 
-/* One column of points, through A^T. */
-INLINE void column_of_points(ptrdiff_t IC, const real *values, const real *weights, vec y[SIDE])
+/* What the lanes of the outputs are: either the values are vectors and each weight is a scalar, or
+ * the other way round. */
+enum { ALONG_TILES, ALONG_CHANNELS };
+
+INLINE vec of_values(const int along, const real *values)
 {
+    return along == ALONG_TILES ? vload(values) : vsplat(*values);
+}
+
+INLINE vec of_weights(const int along, const real *weights)
+{
+    return along == ALONG_TILES ? vsplat(*weights) : vload(weights);
+}
+
+INLINE ptrdiff_t weights_step(const int along) { return along == ALONG_TILES ? 1 : VL; }
+
+/* One column of points, through A^T. */
+INLINE void column_of_points(const int along, ptrdiff_t IC, const real *values,
+                             const real *weights, vec y[SIDE])
+{
+    const ptrdiff_t step = weights_step(along);
     vec sums[ALPHA];
 #pragma GCC unroll 6
     for (int i = 0; i < ALPHA; i++)
-        sums[i] = vsplat(weights[i]) * vload(values + i * VL);
+        sums[i] = of_weights(along, weights + i * step) * of_values(along, values + i * VL);
     for (ptrdiff_t ic = 1; ic < IC; ic++) {
-        values += ALPHA * VL, weights += ALPHA;
+        values += ALPHA * VL, weights += ALPHA * step;
 #pragma GCC unroll 6
         for (int i = 0; i < ALPHA; i++)
-            sums[i] = vfma(vsplat(weights[i]), vload(values + i * VL), sums[i]);
+            sums[i] = vfma(of_weights(along, weights + i * step),
+                           of_values(along, values + i * VL), sums[i]);
     }
     from_points(ALPHA, SIDE, sums, y);
 }
 
-/* Where one vector of tiles goes. */
+/* Where the outputs go. */
 typedef struct {
     real *out;
     ptrdiff_t pitch, rows, cols; /* of which so many exist */
+    ptrdiff_t step, channels;    /* between pixels, and how many lanes hold, along channels */
+    int past;                    /* whether those go past the caches */
     Clamp clamp;
 } TileOut;
 
-INLINE void tiles_out(const ptrdiff_t IC, const real *values, const real *weights, real bias,
-                      const TileOut *to)
+/* Row i of a vector of tiles. */
+INLINE void store_tiles(const vec out[SIDE], ptrdiff_t i, const TileOut *to)
+{
+    vec row[SIDE];
+    join_columns(out, row);
+#pragma GCC unroll 4
+    for (int k = 0; k < SIDE; k++) {
+        real *cells = to->out + i * to->pitch + k * VL;
+        const vec sum = to->clamp.is_needed ? clamped(&to->clamp, row[k]) : row[k];
+        if (to->cols >= (k + 1) * VL)
+            vstore(cells, sum);
+        else if (to->cols > k * VL)
+            vstore_n(cells, to->cols - k * VL, sum);
+    }
+}
+
+/* Row i of one tile, whose pixels are vectors of channels. */
+INLINE void store_channels(const vec out[SIDE], ptrdiff_t i, const TileOut *to)
+{
+#pragma GCC unroll 4
+    for (int k = 0; k < SIDE; k++) {
+        real *cells = to->out + i * to->pitch + k * to->step;
+        const vec sum = to->clamp.is_needed ? clamped(&to->clamp, out[k]) : out[k];
+        if (k >= to->cols)
+            return;
+        if (to->past)
+            vstream(cells, sum);
+        else if (to->channels == VL)
+            vstore(cells, sum);
+        else
+            vstore_n(cells, to->channels, sum);
+    }
+}
+
+INLINE void tiles_out(const int along, const ptrdiff_t IC, const real *values,
+                      const real *weights, vec start, const TileOut *to)
 {
     const double *points = POINTS[ALPHA];
-    const ptrdiff_t v = IC * ALPHA * VL, w = IC * ALPHA;
-    const vec start = vsplat(bias);
+    const ptrdiff_t v = IC * ALPHA * VL, w = IC * ALPHA * weights_step(along);
     vec out[SIDE][SIDE], plus[SIDE], minus[SIDE];
-    column_of_points(IC, values, weights, plus);
+    column_of_points(along, IC, values, weights, plus);
 #pragma GCC unroll 4
     for (int i = 0; i < SIDE; i++)
         out[i][0] = start + plus[i], out[i][1] = out[i][2] = out[i][3] = start;
@@ -135,8 +192,8 @@ INLINE void tiles_out(const ptrdiff_t IC, const real *values, const real *weight
         const int j = 1 + 2 * pair;
         const real p = (real)points[pair], pp = (real)(points[pair] * points[pair]);
         const real ppp = (real)(points[pair] * points[pair] * points[pair]);
-        column_of_points(IC, values + j * v, weights + j * w, plus);
-        column_of_points(IC, values + (j + 1) * v, weights + (j + 1) * w, minus);
+        column_of_points(along, IC, values + j * v, weights + j * w, plus);
+        column_of_points(along, IC, values + (j + 1) * v, weights + (j + 1) * w, minus);
 #pragma GCC unroll 4
         for (int i = 0; i < SIDE; i++) {
             const vec even = plus[i] + minus[i], odd = plus[i] - minus[i];
@@ -146,49 +203,44 @@ INLINE void tiles_out(const ptrdiff_t IC, const real *values, const real *weight
             out[i][3] = vfma(vsplat(ppp), odd, out[i][3]);
         }
     }
-    column_of_points(IC, values + 5 * v, weights + 5 * w, plus);
+    column_of_points(along, IC, values + 5 * v, weights + 5 * w, plus);
 #pragma GCC unroll 4
     for (int i = 0; i < SIDE; i++) {
-        vec row[SIDE];
         out[i][3] += plus[i];
         if (i >= to->rows)
             return;
-        join_columns(out[i], row);
-#pragma GCC unroll 4
-        for (int k = 0; k < SIDE; k++) {
-            real *cells = to->out + i * to->pitch + k * VL;
-            const vec sum = to->clamp.is_needed ? clamped(&to->clamp, row[k]) : row[k];
-            if (to->cols >= (k + 1) * VL)
-                vstore(cells, sum);
-            else if (to->cols > k * VL)
-                vstore_n(cells, to->cols - k * VL, sum);
-        }
+        if (along == ALONG_TILES)
+            store_tiles(out[i], i, to);
+        else
+            store_channels(out[i], i, to);
     }
 }
 
 /* One function for each of the smallest numbers of channels. They are never inlined: a compiler
  * would load the weights before the loop over the tiles, and find no room for them. */
-#define DEFINE_TILES_OUT(name, channels) \
-    static void __attribute__((noinline)) name(ptrdiff_t IC, const real *values, \
-                                               const real *weights, real bias, const TileOut *to) \
-    { \
-        (void)IC; \
-        tiles_out(channels, values, weights, bias, to); \
-    }
-DEFINE_TILES_OUT(tiles_of_1, 1)
-DEFINE_TILES_OUT(tiles_of_2, 2)
-DEFINE_TILES_OUT(tiles_of_3, 3)
-DEFINE_TILES_OUT(tiles_of_4, 4)
-DEFINE_TILES_OUT(tiles_of_any, IC)
-
-typedef void (*TilesOut)(ptrdiff_t IC, const real *values, const real *weights, real bias,
+typedef void (*TilesOut)(ptrdiff_t IC, const real *values, const real *weights, vec start,
                          const TileOut *to);
 
-INLINE TilesOut tiles_of(ptrdiff_t IC)
-{
-    static const TilesOut few[] = {tiles_of_1, tiles_of_2, tiles_of_3, tiles_of_4};
-    return IC <= 4 ? few[IC - 1] : tiles_of_any;
-}
+#define DEFINE_TILES_OUT(name, along, channels) \
+    static void __attribute__((noinline)) name(ptrdiff_t IC, const real *values, \
+                                               const real *weights, vec start, const TileOut *to) \
+    { \
+        (void)IC; \
+        tiles_out(along, channels, values, weights, start, to); \
+    }
+#define DEFINE_ALL_TILES_OUT(name, along) \
+    DEFINE_TILES_OUT(name##_1, along, 1) \
+    DEFINE_TILES_OUT(name##_2, along, 2) \
+    DEFINE_TILES_OUT(name##_3, along, 3) \
+    DEFINE_TILES_OUT(name##_4, along, 4) \
+    DEFINE_TILES_OUT(name##_any, along, IC) \
+    INLINE TilesOut name(ptrdiff_t IC) \
+    { \
+        static const TilesOut few[] = {name##_1, name##_2, name##_3, name##_4}; \
+        return IC <= 4 ? few[IC - 1] : name##_any; \
+    }
+DEFINE_ALL_TILES_OUT(along_tiles, ALONG_TILES)
+DEFINE_ALL_TILES_OUT(along_channels, ALONG_CHANNELS)
 
 /* ---------------------------------------------------------------- a row of tiles */
 
@@ -218,7 +270,7 @@ static void tiles_in_place(const TileRows *t, const TileMemory *memory, const re
                            ptrdiff_t rows)
 {
     const Geometry *g = &t->geometry;
-    const TilesOut code = tiles_of(g->IC);
+    const TilesOut code = along_tiles(g->IC);
     const ptrdiff_t points = ALPHA * ALPHA * g->IC, cols = least(vectors * TILE_COLS, g->OW - col);
     const ptrdiff_t run = g->out_h == cols ? rows * cols : cols;
     TileOut to = {.pitch = t->past ? cols : g->out_h, .rows = rows,
@@ -228,7 +280,8 @@ static void tiles_in_place(const TileRows *t, const TileMemory *memory, const re
         for (ptrdiff_t v = 0; v < vectors; v++) {
             to.out = first + v * TILE_COLS;
             to.cols = cols - v * TILE_COLS;
-            code(g->IC, memory->values + v * points * VL, weights, bias ? bias[oc] : 0, &to);
+            code(g->IC, memory->values + v * points * VL, weights, vsplat(bias ? bias[oc] : 0),
+                 &to);
         }
         for (ptrdiff_t i = 0; i < rows && to.clamp.rest != ACT_NONE; i++)
             activate_dense(to.clamp.rest, vsplat((real)t->slope), first + i * to.pitch,
@@ -246,7 +299,7 @@ static void tiles_elsewhere(const TileRows *t, const TileMemory *memory, const r
                             ptrdiff_t rows)
 {
     const Geometry *g = &t->geometry;
-    const TilesOut code = tiles_of(g->IC);
+    const TilesOut code = along_tiles(g->IC);
     const ptrdiff_t points = ALPHA * ALPHA * g->IC, plane = SIDE * TILE_COLS;
     TileOut to = {.pitch = TILE_COLS, .rows = rows, .clamp = clamp_of(t->activation)};
     for (ptrdiff_t v = 0; v < vectors; v++)
@@ -257,7 +310,7 @@ static void tiles_elsewhere(const TileRows *t, const TileMemory *memory, const r
             for (ptrdiff_t c = 0; c < channels; c++) {
                 to.out = memory->planes + c * plane;
                 code(g->IC, memory->values + v * points * VL, weights + (oc + c) * points,
-                     bias ? bias[oc + c] : 0, &to);
+                     vsplat(bias ? bias[oc + c] : 0), &to);
             }
             if (to.clamp.rest != ACT_NONE)
                 activate_dense(to.clamp.rest, vsplat((real)t->slope), memory->planes,
@@ -265,6 +318,37 @@ static void tiles_elsewhere(const TileRows *t, const TileMemory *memory, const r
             for (ptrdiff_t i = 0; i < rows; i++)
                 move(channels, to.cols, memory->planes + i * TILE_COLS, plane, 1,
                      place + i * g->out_h, g->out_c, g->out_w);
+        }
+}
+
+/* Pixels whose channels lie side by side. */
+static void tiles_of_channels(const TileRows *t, const TileMemory *memory, const real *weights,
+                              const real *bias, real *out, ptrdiff_t col, ptrdiff_t vectors,
+                              ptrdiff_t rows)
+{
+    const Geometry *g = &t->geometry;
+    const TilesOut code = along_channels(g->IC);
+    const ptrdiff_t points = ALPHA * ALPHA * g->IC, cols = least(vectors * TILE_COLS, g->OW - col);
+    TileOut to = {.pitch = g->out_h, .step = g->out_w, .rows = rows,
+                  .clamp = clamp_of(t->activation)};
+    const int whole = ((uintptr_t)out | (uintptr_t)(g->out_h * (ptrdiff_t)sizeof(real))
+                       | (uintptr_t)(g->out_w * (ptrdiff_t)sizeof(real))) % VEC_BYTES == 0;
+    for (ptrdiff_t oc = 0; oc < g->OC; oc += VL, weights += points * VL) {
+        to.channels = least(VL, g->OC - oc);
+        to.past = t->past && whole && to.channels == VL && to.clamp.rest == ACT_NONE;
+        const vec start = bias ? vload_n(bias + oc, to.channels) : (vec){0};
+        for (ptrdiff_t tile = 0; tile * SIDE < cols; tile++) {
+            to.out = out + oc + tile * SIDE * g->out_w;
+            to.cols = cols - tile * SIDE;
+            code(g->IC, memory->values + tile / VL * points * VL + tile % VL, weights, start, &to);
+        }
+    }
+    if (t->past)
+        vfence();
+    for (ptrdiff_t i = 0; i < rows && to.clamp.rest != ACT_NONE; i++)
+        for (ptrdiff_t pixel = 0; pixel < cols; pixel++) {
+            real *cells = out + i * g->out_h + pixel * g->out_w;
+            activate_dense(to.clamp.rest, vsplat((real)t->slope), cells, cells, g->OC);
         }
 }
 
@@ -280,7 +364,7 @@ static void tile_rows_run(const TileRows *t, const void *x, const void *weights,
     for (ptrdiff_t v = 0; v < vectors; v++)
         tiles_to_points(g->IC, memory.patch + v * TILE_COLS, memory.pitch,
                         memory.values + v * points * VL);
-    (g->out_w == 1 ? tiles_in_place : tiles_elsewhere)(
+    (t->along_channels ? tiles_of_channels : g->out_w == 1 ? tiles_in_place : tiles_elsewhere)(
         t, &memory, weights, bias, (real *)out + oh * g->out_h + ow * g->out_w, ow, vectors,
         least(SIDE, g->OH - oh));
 }

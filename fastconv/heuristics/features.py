@@ -221,15 +221,19 @@ def winograd1d(spec: Conv2dSpec, lanes: int) -> Features:
 
 
 def winograd_planar(spec: Conv2dSpec, lanes: int) -> Features:
-    """Vectors of 4×4 tiles: products at 36 points, and transforms of each channel in and out."""
-    tiles = spec.N * -(-spec.OH // 4) * math.ceil(spec.OW / (4 * lanes))
+    """Vectors of 4×4 tiles, or of output channels where these lie side by side: products at 36
+    points, and transforms of each channel in and out."""
+    ocg, rows = spec.OC // spec.G, spec.N * -(-spec.OH // 4)
+    tiles = rows * math.ceil(spec.OW / (4 * lanes))
+    along_channels = spec.layout == "NHWC" and 1 < spec.OC and lanes <= 2 * ocg
+    outs = tiles * spec.OC
+    if along_channels:
+        outs = rows * -(-spec.OW // 4) * spec.G * -(-ocg // lanes)
     found = traffic(spec)
-    found["vectors"] = 36 * tiles * spec.OC * (spec.IC // spec.G)
-    found["transformed_in"], found["transformed_out"] = tiles * spec.IC, tiles * spec.OC
-    found["strided"] = (
-        spec.N * (spec.IC + spec.OC) * spec.OH * spec.OW
-        if spec.layout == "NHWC" and spec.IC > 1 else 0.0
-    )
+    found["vectors"] = 36 * outs * (spec.IC // spec.G)
+    found["transformed_in"], found["transformed_out"] = tiles * spec.IC, outs
+    last = spec.layout == "NHWC" and spec.OC > 1 and not along_channels
+    found["strided"] = spec.N * spec.OC * spec.OH * spec.OW if last else 0.0
     found["pack_calls"], found["pack_points"] = 1, spec.OC * (spec.IC // spec.G) * 36
     return found
 
