@@ -331,8 +331,10 @@ static void tiles_of_channels(const TileRows *t, const TileMemory *memory, const
     const ptrdiff_t points = ALPHA * ALPHA * g->IC, cols = least(vectors * TILE_COLS, g->OW - col);
     TileOut to = {.pitch = g->out_h, .step = g->out_w, .rows = rows,
                   .clamp = clamp_of(t->activation)};
-    const int whole = ((uintptr_t)out | (uintptr_t)(g->out_h * (ptrdiff_t)sizeof(real))
-                       | (uintptr_t)(g->out_w * (ptrdiff_t)sizeof(real))) % VEC_BYTES == 0;
+    /* Only whole cache lines should go past the caches. */
+    const int whole = VEC_BYTES == 64 && ((uintptr_t)out | (uintptr_t)(g->out_h * (ptrdiff_t)sizeof(real))
+                                          | (uintptr_t)(g->out_w * (ptrdiff_t)sizeof(real)))
+            % VEC_BYTES == 0;
     for (ptrdiff_t oc = 0; oc < g->OC; oc += VL, weights += points * VL) {
         to.channels = least(VL, g->OC - oc);
         to.past = t->past && whole && to.channels == VL && to.clamp.rest == ACT_NONE;

@@ -225,7 +225,7 @@ def winograd_planar(spec: Conv2dSpec, lanes: int) -> Features:
     points, and transforms of each channel in and out."""
     ocg, rows = spec.OC // spec.G, spec.N * -(-spec.OH // 4)
     tiles = rows * math.ceil(spec.OW / (4 * lanes))
-    along_channels = spec.layout == "NHWC" and 1 < spec.OC and lanes <= 2 * ocg
+    along_channels = spec.layout == "NHWC" and spec.OC > 1 and lanes <= 2 * ocg
     outs = tiles * spec.OC
     if along_channels:
         outs = rows * -(-spec.OW // 4) * spec.G * -(-ocg // lanes)
