@@ -73,10 +73,10 @@ cdef inline Py_ssize_t ceil_div(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
     return (a + b - 1) // b
 
 
-cdef Plan plan_of(spec) except *:
+cdef Plan plan_of(spec, bint pooled) except *:
     cdef Plan p
     cdef Geometry* g = &p.tiles.geometry
-    cdef Py_ssize_t width, most
+    cdef Py_ssize_t width, most, results
     p.table = kernels(spec.dtype)
     width = p.table.width
     g[0] = geometry_of(spec)
@@ -86,7 +86,9 @@ cdef Plan plan_of(spec) except *:
     p.blocks = ceil_div(p.vectors, most)
     p.tasks = spec.N * p.G * p.rows * p.blocks
     p.tiles.vectors = ceil_div(p.vectors, p.blocks)
-    p.tiles.past = spec.N * spec.OC * g.OH * g.OW * p.table.itemsize >= FAR_BYTES
+    p.tiles.pooled = pooled
+    results = (g.OH // 2) * (g.OW // 2) if pooled else g.OH * g.OW
+    p.tiles.past = spec.N * spec.OC * results * p.table.itemsize >= FAR_BYTES
     p.scratch = ceil_div(p.table.tile_rows.scratch(&p.tiles), LINE) * LINE
     return p
 
@@ -107,12 +109,14 @@ cdef void compute(const Plan* p, Py_ssize_t task, char* scratch) noexcept nogil:
     )
 
 
-def run(spec, cnp.ndarray x not None, packed, bias, cnp.ndarray out not None, int threads):
-    """Write the convolution of x into out."""
+def run(spec, cnp.ndarray x not None, packed, bias, cnp.ndarray out not None, int threads,
+        bint pooled=False):
+    """Write the convolution of x into out; or, of its activated maps, the maxima of windows of
+    2×2 side by side."""
     cdef Py_ssize_t size = cnp.PyArray_ITEMSIZE(x), task, tasks
     cdef cnp.ndarray biases, weights
     cdef char* memory
-    cdef Plan p = plan_of(spec)
+    cdef Plan p = plan_of(spec, pooled)
     g = &p.tiles.geometry
     g.x_c = cnp.PyArray_STRIDE(x, 1) // size
     g.x_h = cnp.PyArray_STRIDE(x, 2) // size
@@ -146,5 +150,5 @@ def run(spec, cnp.ndarray x not None, packed, bias, cnp.ndarray out not None, in
 
 def workspace_bytes(spec, int threads) -> int:
     """Transformed inputs, the rows that they come from, and a vector of channels."""
-    cdef Plan p = plan_of(spec)
+    cdef Plan p = plan_of(spec, False)
     return min(threads, p.tasks) * p.scratch

@@ -439,6 +439,10 @@ FUSED = (
     _fused("groups_dilated", 1, 6, (11, 12), 6, (3, 3), groups=3, dilation=2, padding=2),
     _fused("padding_over_kernel", 1, 2, (3, 3), 3, (2, 2), padding=4),
     _fused("nan", 1, 4, (9, 20), 5, (3, 3), "nan", padding=1),
+    # Windows within Winograd's tiles: of whole and of ragged ones, pixels and channels in lanes.
+    _fused("within_tiles_wide", 2, 3, (11, 271), 5, (3, 3), padding=1, activation=None),
+    _fused("within_tiles_channels", 1, 6, (9, 23), 38, (3, 3), groups=2, activation="relu6"),
+    _fused("within_tiles_nan", 1, 2, (13, 37), 21, (3, 3), "nan", padding=1, activation=None),
 )
 
 # ---------------------------------------------------------------- max_unpool2d

@@ -15,6 +15,7 @@ typedef struct {
     Geometry geometry; /* of one group of channels; stride 1, no dilation */
     ptrdiff_t vectors; /* of tiles side by side, in the largest task */
     int past;          /* whether results go past the caches */
+    int pooled;        /* whether results are the maxima of windows of 2×2, side by side */
     int along_channels; /* of output, which lie side by side: lanes hold these, not tiles */
     int activation;
     double slope;

@@ -138,43 +138,72 @@ INLINE void column_of_points(const int along, ptrdiff_t IC, const real *values,
 typedef struct {
     real *out;
     ptrdiff_t pitch, rows, cols; /* of which so many exist */
+    int pooled;
     ptrdiff_t step, channels;    /* between pixels, and how many lanes hold, along channels */
     int past;                    /* whether those go past the caches */
     Clamp clamp;
 } TileOut;
 
-/* Row i of a vector of tiles. */
-INLINE void store_tiles(const vec out[SIDE], ptrdiff_t i, const TileOut *to)
+/* Row i of a vector of tiles, each of which has `side` columns. */
+INLINE void store_tiles(const int side, const vec *row, ptrdiff_t i, const TileOut *to)
 {
-    vec row[SIDE];
-    join_columns(out, row);
+    vec joined[SIDE];
+    if (side == SIDE)
+        join_columns(row, joined);
+    else
+        joined[0] = vzip(row[0], row[1], 0), joined[1] = vzip(row[0], row[1], 1);
 #pragma GCC unroll 4
-    for (int k = 0; k < SIDE; k++) {
+    for (int k = 0; k < side; k++) {
         real *cells = to->out + i * to->pitch + k * VL;
-        const vec sum = to->clamp.is_needed ? clamped(&to->clamp, row[k]) : row[k];
         if (to->cols >= (k + 1) * VL)
-            vstore(cells, sum);
+            vstore(cells, joined[k]);
         else if (to->cols > k * VL)
-            vstore_n(cells, to->cols - k * VL, sum);
+            vstore_n(cells, to->cols - k * VL, joined[k]);
     }
 }
 
 /* Row i of one tile, whose pixels are vectors of channels. */
-INLINE void store_channels(const vec out[SIDE], ptrdiff_t i, const TileOut *to)
+INLINE void store_channels(const int side, const vec *row, ptrdiff_t i, const TileOut *to)
 {
 #pragma GCC unroll 4
-    for (int k = 0; k < SIDE; k++) {
+    for (int k = 0; k < side; k++) {
         real *cells = to->out + i * to->pitch + k * to->step;
-        const vec sum = to->clamp.is_needed ? clamped(&to->clamp, out[k]) : out[k];
         if (k >= to->cols)
             return;
         if (to->past)
-            vstream(cells, sum);
+            vstream(cells, row[k]);
         else if (to->channels == VL)
-            vstore(cells, sum);
+            vstore(cells, row[k]);
         else
-            vstore_n(cells, to->channels, sum);
+            vstore_n(cells, to->channels, row[k]);
     }
+}
+
+INLINE void store_rows(const int along, const int side, vec out[][SIDE], const TileOut *to)
+{
+#pragma GCC unroll 4
+    for (int i = 0; i < side; i++) {
+        if (i >= to->rows)
+            return;
+        if (along == ALONG_TILES)
+            store_tiles(side, out[i], i, to);
+        else
+            store_channels(side, out[i], i, to);
+    }
+}
+
+/* Maxima of windows of 2×2; a NaN wins. */
+INLINE void pool_tile(vec out[SIDE][SIDE], vec maxima[SIDE / 2][SIDE])
+{
+#pragma GCC unroll 2
+    for (int i = 0; i < SIDE / 2; i++)
+#pragma GCC unroll 2
+        for (int k = 0; k < SIDE / 2; k++) {
+            const vec a = out[2 * i][2 * k], b = out[2 * i][2 * k + 1];
+            const vec c = out[2 * i + 1][2 * k], d = out[2 * i + 1][2 * k + 1];
+            const mask is_nan = veither(vunordered(a, b), vunordered(c, d));
+            maxima[i][k] = vselect(is_nan, a + b + (c + d), vmax(vmax(a, b), vmax(c, d)));
+        }
 }
 
 INLINE void tiles_out(const int along, const ptrdiff_t IC, const real *values,
@@ -205,14 +234,20 @@ INLINE void tiles_out(const int along, const ptrdiff_t IC, const real *values,
     }
     column_of_points(along, IC, values + 5 * v, weights + 5 * w, plus);
 #pragma GCC unroll 4
-    for (int i = 0; i < SIDE; i++) {
+    for (int i = 0; i < SIDE; i++)
         out[i][3] += plus[i];
-        if (i >= to->rows)
-            return;
-        if (along == ALONG_TILES)
-            store_tiles(out[i], i, to);
-        else
-            store_channels(out[i], i, to);
+    if (to->clamp.is_needed)
+#pragma GCC unroll 4
+        for (int i = 0; i < SIDE; i++)
+#pragma GCC unroll 4
+            for (int k = 0; k < SIDE; k++)
+                out[i][k] = clamped(&to->clamp, out[i][k]);
+    if (to->pooled) {
+        vec maxima[SIDE / 2][SIDE];
+        pool_tile(out, maxima);
+        store_rows(along, SIDE / 2, maxima, to);
+    } else {
+        store_rows(along, SIDE, out, to);
     }
 }
 
@@ -263,23 +298,36 @@ static TileMemory tile_memory(const TileRows *t, char *base)
 
 static ptrdiff_t tile_rows_scratch(const TileRows *t) { return tile_memory(t, NULL).bytes; }
 
+/* Where the results of a task go: pixels, or pooled ones. */
+typedef struct {
+    real *out;
+    ptrdiff_t rows, cols;    /* that exist */
+    ptrdiff_t vectors, side; /* of tiles, and of one of these */
+} TileResults;
+
+INLINE TileOut tile_out(const TileRows *t, const TileResults *results, ptrdiff_t pitch)
+{
+    return (TileOut){.pitch = pitch, .step = t->geometry.out_w, .rows = results->rows,
+                     .pooled = t->pooled, .clamp = clamp_of(t->activation)};
+}
+
 /* Rows of pixels that lie side by side. What goes past the caches is written in the longest runs
  * there are. */
 static void tiles_in_place(const TileRows *t, const TileMemory *memory, const real *weights,
-                           const real *bias, real *out, ptrdiff_t col, ptrdiff_t vectors,
-                           ptrdiff_t rows)
+                           const real *bias, const TileResults *results)
 {
     const Geometry *g = &t->geometry;
     const TilesOut code = along_tiles(g->IC);
-    const ptrdiff_t points = ALPHA * ALPHA * g->IC, cols = least(vectors * TILE_COLS, g->OW - col);
+    const ptrdiff_t points = ALPHA * ALPHA * g->IC, width = results->side * VL;
+    const ptrdiff_t rows = results->rows, cols = results->cols;
     const ptrdiff_t run = g->out_h == cols ? rows * cols : cols;
-    TileOut to = {.pitch = t->past ? cols : g->out_h, .rows = rows,
-                  .clamp = clamp_of(t->activation)};
+    TileOut to = tile_out(t, results, t->past ? cols : g->out_h);
+    real *out = results->out;
     for (ptrdiff_t oc = 0; oc < g->OC; oc++, weights += points, out += g->out_c) {
         real *first = t->past ? memory->planes : out;
-        for (ptrdiff_t v = 0; v < vectors; v++) {
-            to.out = first + v * TILE_COLS;
-            to.cols = cols - v * TILE_COLS;
+        for (ptrdiff_t v = 0; v < results->vectors; v++) {
+            to.out = first + v * width;
+            to.cols = cols - v * width;
             code(g->IC, memory->values + v * points * VL, weights, vsplat(bias ? bias[oc] : 0),
                  &to);
         }
@@ -295,18 +343,18 @@ static void tiles_in_place(const TileRows *t, const TileMemory *memory, const re
 
 /* Any other memory order: a vector of channels at a time is computed in planes, and moved. */
 static void tiles_elsewhere(const TileRows *t, const TileMemory *memory, const real *weights,
-                            const real *bias, real *out, ptrdiff_t col, ptrdiff_t vectors,
-                            ptrdiff_t rows)
+                            const real *bias, const TileResults *results)
 {
     const Geometry *g = &t->geometry;
     const TilesOut code = along_tiles(g->IC);
-    const ptrdiff_t points = ALPHA * ALPHA * g->IC, plane = SIDE * TILE_COLS;
-    TileOut to = {.pitch = TILE_COLS, .rows = rows, .clamp = clamp_of(t->activation)};
-    for (ptrdiff_t v = 0; v < vectors; v++)
+    const ptrdiff_t points = ALPHA * ALPHA * g->IC, width = results->side * VL;
+    const ptrdiff_t plane = results->side * width;
+    TileOut to = tile_out(t, results, width);
+    for (ptrdiff_t v = 0; v < results->vectors; v++)
         for (ptrdiff_t oc = 0; oc < g->OC; oc += VL) {
             const ptrdiff_t channels = least(VL, g->OC - oc);
-            real *place = out + oc * g->out_c + v * TILE_COLS * g->out_w;
-            to.cols = least(TILE_COLS, g->OW - col - v * TILE_COLS);
+            real *place = results->out + oc * g->out_c + v * width * g->out_w;
+            to.cols = least(width, results->cols - v * width);
             for (ptrdiff_t c = 0; c < channels; c++) {
                 to.out = memory->planes + c * plane;
                 code(g->IC, memory->values + v * points * VL, weights + (oc + c) * points,
@@ -315,40 +363,38 @@ static void tiles_elsewhere(const TileRows *t, const TileMemory *memory, const r
             if (to.clamp.rest != ACT_NONE)
                 activate_dense(to.clamp.rest, vsplat((real)t->slope), memory->planes,
                                memory->planes, channels * plane);
-            for (ptrdiff_t i = 0; i < rows; i++)
-                move(channels, to.cols, memory->planes + i * TILE_COLS, plane, 1,
+            for (ptrdiff_t i = 0; i < results->rows && to.cols > 0; i++)
+                move(channels, to.cols, memory->planes + i * width, plane, 1,
                      place + i * g->out_h, g->out_c, g->out_w);
         }
 }
 
 /* Pixels whose channels lie side by side. */
 static void tiles_of_channels(const TileRows *t, const TileMemory *memory, const real *weights,
-                              const real *bias, real *out, ptrdiff_t col, ptrdiff_t vectors,
-                              ptrdiff_t rows)
+                              const real *bias, const TileResults *results)
 {
     const Geometry *g = &t->geometry;
     const TilesOut code = along_channels(g->IC);
-    const ptrdiff_t points = ALPHA * ALPHA * g->IC, cols = least(vectors * TILE_COLS, g->OW - col);
-    TileOut to = {.pitch = g->out_h, .step = g->out_w, .rows = rows,
-                  .clamp = clamp_of(t->activation)};
+    const ptrdiff_t points = ALPHA * ALPHA * g->IC;
+    real *out = results->out;
+    TileOut to = tile_out(t, results, g->out_h);
     /* Only whole cache lines should go past the caches. */
-    const int whole = VEC_BYTES == 64 && ((uintptr_t)out | (uintptr_t)(g->out_h * (ptrdiff_t)sizeof(real))
-                                          | (uintptr_t)(g->out_w * (ptrdiff_t)sizeof(real)))
-            % VEC_BYTES == 0;
+    const uintptr_t steps = (uintptr_t)(g->out_h | g->out_w) * sizeof(real);
+    const int whole = VEC_BYTES == 64 && ((uintptr_t)out | steps) % VEC_BYTES == 0;
     for (ptrdiff_t oc = 0; oc < g->OC; oc += VL, weights += points * VL) {
         to.channels = least(VL, g->OC - oc);
         to.past = t->past && whole && to.channels == VL && to.clamp.rest == ACT_NONE;
         const vec start = bias ? vload_n(bias + oc, to.channels) : (vec){0};
-        for (ptrdiff_t tile = 0; tile * SIDE < cols; tile++) {
-            to.out = out + oc + tile * SIDE * g->out_w;
-            to.cols = cols - tile * SIDE;
+        for (ptrdiff_t tile = 0; tile * results->side < results->cols; tile++) {
+            to.out = out + oc + tile * results->side * g->out_w;
+            to.cols = results->cols - tile * results->side;
             code(g->IC, memory->values + tile / VL * points * VL + tile % VL, weights, start, &to);
         }
     }
     if (t->past)
         vfence();
-    for (ptrdiff_t i = 0; i < rows && to.clamp.rest != ACT_NONE; i++)
-        for (ptrdiff_t pixel = 0; pixel < cols; pixel++) {
+    for (ptrdiff_t i = 0; i < results->rows && to.clamp.rest != ACT_NONE; i++)
+        for (ptrdiff_t pixel = 0; pixel < results->cols; pixel++) {
             real *cells = out + i * g->out_h + pixel * g->out_w;
             activate_dense(to.clamp.rest, vsplat((real)t->slope), cells, cells, g->OC);
         }
@@ -360,15 +406,24 @@ static void tile_rows_run(const TileRows *t, const void *x, const void *weights,
 {
     const Geometry *g = &t->geometry;
     const TileMemory memory = tile_memory(t, scratch);
-    const ptrdiff_t oh = row * SIDE, ow = first * TILE_COLS;
-    const ptrdiff_t points = ALPHA * ALPHA * g->IC;
-    fill_tile_rows(g, x, oh - g->PT, ow - g->PL, memory.pitch, memory.patch);
+    const ptrdiff_t points = ALPHA * ALPHA * g->IC, side = t->pooled ? SIDE / 2 : SIDE;
+    const ptrdiff_t top = row * side, left = first * side * VL;
+    const TileResults results = {
+        .out = (real *)out + top * g->out_h + left * g->out_w,
+        .rows = least(side, g->OH * side / SIDE - top),
+        .cols = least(vectors * side * VL, g->OW * side / SIDE - left),
+        .vectors = vectors,
+        .side = side,
+    };
+    if (results.rows <= 0 || results.cols <= 0)
+        return; /* what is left of a window is not pooled */
+    fill_tile_rows(g, x, row * SIDE - g->PT, first * TILE_COLS - g->PL, memory.pitch,
+                   memory.patch);
     for (ptrdiff_t v = 0; v < vectors; v++)
         tiles_to_points(g->IC, memory.patch + v * TILE_COLS, memory.pitch,
                         memory.values + v * points * VL);
     (t->along_channels ? tiles_of_channels : g->out_w == 1 ? tiles_in_place : tiles_elsewhere)(
-        t, &memory, weights, bias, (real *)out + oh * g->out_h + ow * g->out_w, ow, vectors,
-        least(SIDE, g->OH - oh));
+        t, &memory, weights, bias, &results);
 }
 
 #endif

@@ -125,7 +125,7 @@ cdef extern from "simd/tile_rows.h":
     ctypedef struct TileRows:
         Geometry geometry
         Py_ssize_t vectors
-        bint past, along_channels
+        bint past, pooled, along_channels
         int activation
         double slope
     ctypedef Py_ssize_t (*TileRowsScratch)(const TileRows* t) noexcept nogil
