@@ -16,7 +16,8 @@ def _in_tiles(spec: ConvPool2dSpec) -> bool:
     """Whether it takes maxima of 2×2, side by side, of maps that are limited at most."""
     conv, pool = spec.conv, spec.pool
     return (
-        pool.mode == "max" and (pool.KH, pool.KW, pool.SH, pool.SW) == (2, 2, 2, 2)
+        pool.mode == "max" and (pool.KH, pool.KW) == (2, 2)
+        and (pool.SH == 2 or pool.OH == 1) and (pool.SW == 2 or pool.OW == 1)
         and (pool.DH, pool.DW, pool.PT, pool.PL, pool.PB, pool.PR) == (1, 1, 0, 0, 0, 0)
         and conv.activation in (None, "relu", "relu6")
     )
