@@ -229,6 +229,19 @@ def _card_conv(spec: Conv2dSpec) -> str | None:
     return _card(spec)
 
 
+def _card_winograd(m: int) -> WhyNot:
+    def why_not(spec: Conv2dSpec) -> str | None:
+        if spec.KH != spec.KW:
+            return "Winograd's transforms here take square kernels"
+        if spec.SH > 1 or spec.SW > 1:
+            return "Winograd's transforms on the card have no stride"
+        if spec.KH not in WINOGRAD[m]:
+            return f"there is no transform to {m}×{m} outputs for a {spec.KH}×{spec.KW} kernel"
+        return _card_conv(spec)
+
+    return why_not
+
+
 def _on_card(op: str, algorithm: str, why_not: WhyNot, **more: Any) -> Kernel:
     """A CUDA row: half types and every padding mode are computed natively."""
     return Kernel(op, algorithm, "cuda", why_not, paddings=PADDING_MODES, halves=True, **more)
@@ -252,6 +265,7 @@ _CONV2D = (
 
 _CUDA = (
     _on_card("conv2d", "direct", _card_conv),
+    _on_card("conv2d", "winograd4", _card_winograd(4), direct_sum=False, rms_error=5e-6),
     _on_card("activation", "elementwise", _card),
 )
 

@@ -12,7 +12,7 @@ from ...device import DeviceArray
 from ...spec import LEAKY_SLOPE, Conv2dSpec
 from . import implicit_gemm, launcher
 from .staging import dense, staged
-from .tiles import FLOAT32, FLOAT64, Tile
+from .tiles import FLOAT32, FLOAT64, Tile, fitting
 
 
 @dataclass(frozen=True)
@@ -46,12 +46,9 @@ def pack(spec: Conv2dSpec, w: DeviceArray, threads: int) -> Packed:
 def tile_for(spec: Conv2dSpec, processors: int) -> Tile:
     """The largest tile that still gives every multiprocessor a block, and that channels fill."""
     tiles = FLOAT64 if spec.dtype == "float64" else FLOAT32
-    channels, pixels = spec.OC // spec.G, spec.N * spec.OH * spec.OW
-    for tile in tiles:
-        blocks = -(-channels // tile.channels) * -(-pixels // tile.pixels) * spec.G
-        if channels > tile.channels // 2 and blocks >= processors:
-            return tile
-    return tiles[-1]
+    return fitting(
+        tiles, spec.OC // spec.G, spec.N * spec.OH * spec.OW, spec.G, processors
+    )
 
 
 @staged

@@ -11,8 +11,10 @@ SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM", "0") not in ("", "0")
 
 if SIMULATED:
     from . import twins as chosen
+    from . import twins_patches as patches
 else:
     from . import intrinsics as chosen  # type: ignore[no-redef]
+    from . import intrinsics_patches as patches  # type: ignore[no-redef]
 
 BYTES = chosen.BYTES
 anew = chosen.anew
@@ -36,3 +38,10 @@ vector_of = chosen.vector_of
 vector_storer = chosen.vector_storer
 zeros = chosen.zeros
 within = chosen.within
+
+NOWHERE = patches.NOWHERE
+offsets = patches.offsets
+patch_loader = patches.patch_loader
+spaced_loader = patches.spaced_loader
+spaced_storer = patches.spaced_storer
+transformer = patches.transformer
