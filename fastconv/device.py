@@ -298,6 +298,11 @@ def empty(shape: tuple[int, ...], dtype: np.dtype[Any], beside: DeviceArray) -> 
     )
 
 
+def scratch(shape: tuple[int, ...], dtype: np.dtype[Any], beside: DeviceArray) -> DeviceArray:
+    """Memory for a kernel's own use, of numba: it reads such arrays back in any library."""
+    return empty(shape, dtype, replace(beside, library="numba"))
+
+
 def _address(made: Any) -> int:
     """Of an array that numba made."""
     if SIMULATED:

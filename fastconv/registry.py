@@ -242,6 +242,22 @@ def _card_winograd(m: int) -> WhyNot:
     return why_not
 
 
+def _card_planes(spec: Pool2dSpec | UnpoolSpec) -> str | None:
+    if spec.N * spec.C * max(spec.OH * spec.OW, spec.IH * spec.IW) > MOST_ON_CARD:
+        return "it has more cells than CUDA kernels count"
+    return _card(spec)
+
+
+def _card_few(spec: Conv2dSpec) -> str | None:
+    channels_in, channels_out = spec.IC // spec.G, spec.OC // spec.G
+    if channels_in > FEW_IN or channels_out > FEW_OUT:
+        return (
+            f"{channels_in} channels in and {channels_out} out of a group; each result is summed "
+            f"by one thread up to {FEW_IN} and {FEW_OUT}"
+        )
+    return _card_conv(spec)
+
+
 def _on_card(op: str, algorithm: str, why_not: WhyNot, **more: Any) -> Kernel:
     """A CUDA row: half types and every padding mode are computed natively."""
     return Kernel(op, algorithm, "cuda", why_not, paddings=PADDING_MODES, halves=True, **more)
@@ -266,6 +282,11 @@ _CONV2D = (
 _CUDA = (
     _on_card("conv2d", "direct", _card_conv),
     _on_card("conv2d", "winograd4", _card_winograd(4), direct_sum=False, rms_error=5e-6),
+    _on_card("conv2d", "im2col", _card_conv),
+    _on_card("conv2d", "planar", _card_few),
+    _on_card("conv2d_input_grad", "phases", _card_conv),
+    _on_card("pool2d", "direct", _card_planes),
+    _on_card("max_unpool2d", "scatter", _card_planes),
     _on_card("activation", "elementwise", _card),
 )
 
@@ -300,6 +321,7 @@ ROWS: tuple[Kernel, ...] = (
     Kernel("activation", "elementwise", "numpy", _anything),
     Kernel("activation", "elementwise", "reference", _anything),
     *_CUDA,
+    *(replace(_pooled(row), paddings=row.paddings) for row in _CUDA if row.op == "conv2d"),
 )
 
 OPERATIONS = tuple(dict.fromkeys(row.op for row in ROWS))

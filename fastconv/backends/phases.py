@@ -73,13 +73,13 @@ def _axis_phases(n: int, out: int, k: int, s: int, d: int, before: int) -> Itera
         )
 
 
-def _phases(spec: Conv2dSpec) -> list[tuple[_Axis, _Axis]]:
+def cut(spec: Conv2dSpec) -> list[tuple[_Axis, _Axis]]:
     rows = list(_axis_phases(spec.IH, spec.OH, spec.KH, spec.SH, spec.DH, spec.PT))
     columns = list(_axis_phases(spec.IW, spec.OW, spec.KW, spec.SW, spec.DW, spec.PL))
     return [(h, w) for h in rows for w in columns]
 
 
-def _phase_spec(spec: Conv2dSpec, h: _Axis, w: _Axis) -> Conv2dSpec:
+def phase_spec(spec: Conv2dSpec, h: _Axis, w: _Axis) -> Conv2dSpec:
     """The forward convolution that computes one phase: dout's channels in, dx's out."""
     return replace(
         spec, IC=spec.OC, IH=h.cells, IW=w.cells, OC=spec.IC, OH=h.size, OW=w.size,
@@ -102,17 +102,23 @@ def pack(conv: ModuleType, spec: Conv2dSpec, w: Array, threads: int) -> dict[Any
     Which taps form a phase depends on stride, dilation and padding, not on sizes; the
     sizes only decide which phases are met. So all residues are packed.
     """
-    packed = {}
+    return {
+        (rows.start, columns.start): conv.pack(
+            part_spec, _phase_weights(spec, w, rows, columns), threads
+        )
+        for rows, columns, part_spec in tap_sets(spec)
+    }
+
+
+def tap_sets(spec: Conv2dSpec) -> Iterator[tuple[slice, slice, Conv2dSpec]]:
+    """The taps of each kind of phase, and a convolution that has their weights."""
     for rows in _residues(spec.KH, spec.SH, spec.DH):
         for columns in _residues(spec.KW, spec.SW, spec.DW):
-            part = _phase_weights(spec, w, rows, columns)
-            oc, icg, kh, kw = part.shape
-            part_spec = replace(
-                spec, IC=icg * spec.G, OC=oc, KH=kh, KW=kw, SH=1, SW=1,
+            yield rows, columns, replace(
+                spec, IC=spec.OC, OC=spec.IC, KH=len(range(spec.KH)[rows]),
+                KW=len(range(spec.KW)[columns]), SH=1, SW=1,
                 DH=spec.DH // gcd(spec.SH, spec.DH), DW=spec.DW // gcd(spec.SW, spec.DW),
             )
-            packed[rows.start, columns.start] = conv.pack(part_spec, part, threads)
-    return packed
 
 
 def _residues(k: int, s: int, d: int) -> list[slice]:
@@ -128,11 +134,11 @@ def run(
     packed: dict[Any, Any], bias: Array | None, dx: Array, threads: int,
 ) -> None:
     """Compute every phase of dx with the wing's forward convolution."""
-    for h, w in _phases(spec):
+    for h, w in cut(spec):
         part = dx[:, :, h.into, w.into]
         if h.count and w.count:
             conv.run(
-                _phase_spec(spec, h, w), dout[:, :, h.source, w.source],
+                phase_spec(spec, h, w), dout[:, :, h.source, w.source],
                 packed[h.taps.start, w.taps.start], bias, part, threads,
             )
             continue
@@ -147,8 +153,8 @@ def workspace_bytes(conv: ModuleType, spec: Conv2dSpec, threads: int) -> int:
     """The largest scratch of any phase: they run one after the other."""
     return max(
         (
-            conv.workspace_bytes(_phase_spec(spec, h, w), threads)
-            for h, w in _phases(spec)
+            conv.workspace_bytes(phase_spec(spec, h, w), threads)
+            for h, w in cut(spec)
             if h.count and w.count
         ),
         default=0,

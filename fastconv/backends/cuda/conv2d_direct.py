@@ -24,23 +24,32 @@ class Packed:
     row: int
 
 
-def _order(spec: Conv2dSpec) -> str:
+def order_of(spec: Conv2dSpec) -> str:
+    """In which order terms are summed: see :mod:`.implicit_gemm`."""
     return "last" if spec.layout == "NHWC" else "planes"
 
 
 @staged
 def pack(spec: Conv2dSpec, w: DeviceArray, threads: int) -> Packed:
     """Weights transposed to channels side by side, rows of whole vectors, halves as float32."""
+    return packed_from(spec, w, order_of(spec), spec.OC // spec.G * w.steps[0], w.steps)
+
+
+def packed_from(
+    spec: Conv2dSpec, w: DeviceArray, order: str, group_step: int, steps: tuple[int, ...]
+) -> Packed:
+    """Weights from cells of ``w``: steps from a group, an output channel, an input channel, a
+    row and a column of the kernel to the next."""
     computed = np.dtype("float64" if spec.dtype == "float64" else "float32")
     oc, ic = spec.OC // spec.G, spec.IC // spec.G
     row, terms = -(-oc // 4) * 4, ic * spec.KH * spec.KW
     packed = device.empty((spec.G, terms, row), computed, w)
-    numbers = (row, terms, oc, ic, spec.KH * spec.KW, spec.KW, *w.steps, packed.size)
+    numbers = (row, terms, oc, ic, spec.KH * spec.KW, spec.KW, group_step, *steps, packed.size)
     launcher.launch(
-        implicit_gemm.packing, (spec.dtype, _order(spec)), -(-packed.size // 256),
+        implicit_gemm.packing, (spec.dtype, order), -(-packed.size // 256),
         (w.pointer, packed.pointer, launcher.geometry(numbers, w)), w,
     )
-    return Packed(packed, _order(spec), row)
+    return Packed(packed, order, row)
 
 
 def tile_for(spec: Conv2dSpec, processors: int) -> Tile:
@@ -69,15 +78,20 @@ def launch(
     oc, ic = spec.OC // spec.G, spec.IC // spec.G
     pixels, plane = spec.N * spec.OH * spec.OW, spec.OH * spec.OW
     channel_tiles, pixel_tiles = -(-oc // tile.channels), -(-pixels // tile.pixels)
-    numbers = {
-        "pixels": pixels, "plane": plane, "OW": spec.OW, "OH": spec.OH, "IH": spec.IH,
-        "IW": spec.IW, "OC": oc, "IC": ic, "terms": ic * spec.KH * spec.KW, "SH": spec.SH,
-        "SW": spec.SW, "DH": spec.DH, "DW": spec.DW, "PT": spec.PT, "PL": spec.PL,
-        **dict(zip(("xn", "xc", "xh", "xw"), x.steps, strict=True)),
-        **dict(zip(("on", "oc", "oh", "ow"), out.steps, strict=True)),
-        "row": packed.row, "channel_tiles": channel_tiles, "pixel_tiles": pixel_tiles,
-        "vectors": int(_whole_vectors(spec, out, packed.order)),
-    }
+    vectors = _whole_vectors(spec, out, packed.order)
+
+    def numbers() -> list[int]:
+        found = {
+            "pixels": pixels, "plane": plane, "OW": spec.OW, "IH": spec.IH, "IW": spec.IW,
+            "OC": oc, "IC": ic, "terms": ic * spec.KH * spec.KW, "SH": spec.SH, "SW": spec.SW,
+            "DH": spec.DH, "DW": spec.DW, "PT": spec.PT, "PL": spec.PL,
+            **dict(zip(("xn", "xc", "xh", "xw"), x.steps, strict=True)),
+            **dict(zip(("on", "oc", "oh", "ow"), out.steps, strict=True)),
+            "row": packed.row, "channel_tiles": channel_tiles, "pixel_tiles": pixel_tiles,
+            "vectors": int(vectors),
+        }
+        return [found[name] for name in implicit_gemm.GEOMETRY]
+
     constants = (
         tile, spec.dtype, packed.order, spec.KH, spec.KW, spec.padding_mode, spec.activation,
         bias is not None,
@@ -87,7 +101,9 @@ def launch(
         (
             x.pointer, packed.weights.pointer, 0 if bias is None else dense(bias).pointer,
             out.pointer, LEAKY_SLOPE,
-            launcher.geometry(tuple(numbers[n] for n in implicit_gemm.GEOMETRY), out),
+            launcher.geometry(
+                (spec, tile, packed.row, packed.order, x.steps, out.steps, vectors), out, numbers
+            ),
         ), out,
     )
 

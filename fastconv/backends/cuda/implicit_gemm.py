@@ -46,7 +46,7 @@ NOWHERE = -(1 << 30)
 GEOMETRY = (
     "pixels", "plane", "OW", "IH", "IW", "OC", "IC", "terms", "SH", "SW", "DH", "DW", "PT", "PL",
     "xn", "xc", "xh", "xw", "on", "oc", "oh", "ow", "row", "channel_tiles", "pixel_tiles",
-    "vectors", "OH",
+    "vectors",
 )
 """What the kernel reads of a call: OC, IC and terms of a group; steps of x and out in cells;
 ``row``, the numbers from a term of the packed weights to the next; ``vectors``, whether whole
@@ -320,7 +320,8 @@ def convolution(
 def packing(dtype: str, order: str) -> Source:
     """``(w, packed, geometry)``: weights (G, terms, row) from any (OC, IC, KH, KW) strides.
 
-    The geometry is all of row, terms, OC and IC of a group, KH · KW, KW, steps of w, count.
+    The geometry is all of row, terms, OC and IC of a group, KH · KW, KW, steps of w from a group,
+    an output channel, an input channel, a tap's row and column to the next, and the count.
     """
     computed = "float64" if dtype == "float64" else "float32"
     load, store, number = loader(dtype), storer(computed), loader("int64")
@@ -329,7 +330,7 @@ def packing(dtype: str, order: str) -> Source:
 
     def kernel(w, packed, geometry):
         cell = cuda.blockIdx.x * 256 + cuda.threadIdx.x
-        if cell < number(geometry, 10):
+        if cell < number(geometry, 11):
             row, terms = number(geometry, 0), number(geometry, 1)
             OC, IC = number(geometry, 2), number(geometry, 3)
             taps, KW = number(geometry, 4), number(geometry, 5)
@@ -343,9 +344,9 @@ def packing(dtype: str, order: str) -> Source:
             value = nothing
             if oc < OC:
                 at = (
-                    (group * OC + oc) * number(geometry, 6) + ic * number(geometry, 7)
-                    + quotient(tap, KW) * number(geometry, 8)
-                    + remainder(tap, KW) * number(geometry, 9)
+                    group * number(geometry, 6) + oc * number(geometry, 7)
+                    + ic * number(geometry, 8) + quotient(tap, KW) * number(geometry, 9)
+                    + remainder(tap, KW) * number(geometry, 10)
                 )
                 value = load(w, at)
             store(packed, cell, value)

@@ -11,6 +11,7 @@ Sources: NVIDIA, "Parallel Thread Execution ISA" (cp.async, cvt.rn.bf16.f32, shf
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -28,6 +29,9 @@ _F32 = ir.FloatType()
 
 i32 = np.int32
 """Narrows what numba reckons in 64 bits: that takes twice the instructions and registers."""
+
+power = math.pow
+"""x ** y of floating numbers."""
 
 inlined: Callable[[Callable[..., Any]], Any] = cuda.jit(device=True, inline="always")
 """Decorates functions that kernels call: a real call would ask for the card when compiled."""
@@ -158,6 +162,13 @@ def storer(dtype: str, *, space: str = "global") -> Any:
     return store
 
 
+def _moved(kind: _Real, lanes: int) -> Any:
+    """As what a vector travels: halves as whole words, or the back end splits eight in two."""
+    if kind.size == 2 and lanes % 2 == 0:
+        return ir.VectorType(_I32, lanes // 2)
+    return ir.VectorType(kind.stored, lanes)
+
+
 @cache
 def vector_loader(dtype: str, lanes: int = 0, *, space: str = "global") -> Any:
     """``load(pointer, i)``: ``lanes`` numbers from the i-th on as a tuple, in one load; 16 bytes
@@ -170,11 +181,10 @@ def vector_loader(dtype: str, lanes: int = 0, *, space: str = "global") -> Any:
     @intrinsic
     def load(typingctx, pointer, index):
         def generate(context, builder, signature, args):
-            # As whole words: the back end splits a vector of eight halves in two.
-            moved = ir.VectorType(_I32, lanes * kind.size // 4) if kind.size == 2 else vector
+            moved = _moved(kind, lanes)
             place = _as(builder, _place(builder, args[0], args[1], kind.stored, at), moved, at)
             found = _load(builder, place, moved, lanes * kind.size, space == "global")
-            found = found if moved is vector else builder.bitcast(found, vector)
+            found = found if moved == vector else builder.bitcast(found, vector)
             parts = [builder.extract_element(found, ir.Constant(_I32, i)) for i in range(lanes)]
             return _tuple(context, builder, result, [kind.widen(builder, p) for p in parts])
 
@@ -197,8 +207,8 @@ def vector_storer(dtype: str, lanes: int = 0, *, space: str = "global") -> Any:
             for i in range(lanes):
                 part = kind.narrow(builder, builder.extract_value(args[2], i))
                 whole = builder.insert_element(whole, part, ir.Constant(_I32, i))
-            moved = ir.VectorType(_I32, lanes * kind.size // 4) if kind.size == 2 else vector
-            whole = whole if moved is vector else builder.bitcast(whole, moved)
+            moved = _moved(kind, lanes)
+            whole = whole if moved == vector else builder.bitcast(whole, moved)
             place = _as(builder, _place(builder, args[0], args[1], kind.stored, at), moved, at)
             builder.store(whole, place, align=lanes * kind.size)
             return context.get_dummy_value()
@@ -387,6 +397,7 @@ def raise_to(typingctx, pointer, index, value):
 # ---------------------------------------------------------------- tuples of numbers
 
 
+
 @cache
 def zeros(n: int, dtype: str) -> Any:
     """``zero()``: a tuple of ``n`` zeros."""
@@ -396,7 +407,7 @@ def zeros(n: int, dtype: str) -> Any:
     @intrinsic
     def zero(typingctx):
         def generate(context, builder, signature, args):
-            value = ir.Constant(context.get_value_type(kind), 0.0)
+            value = ir.Constant(context.get_value_type(kind), 0 if dtype.startswith("int") else 0.0)
             return _tuple(context, builder, result, [value] * n)
 
         return result(), generate

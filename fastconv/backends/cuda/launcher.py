@@ -9,7 +9,7 @@ a call (sizes, strides) stands in a small array on the card, kept for later call
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,7 +22,7 @@ from numba import cuda, types
 from ...device import SIMULATED, DeviceArray, _address
 
 MOST_KERNELS = 512
-MOST_GEOMETRIES = 1024
+MOST_GEOMETRIES = 512
 MOST_STREAMS = 64
 
 _simulator = Lock()
@@ -98,22 +98,33 @@ _geometries: OrderedDict[Any, tuple[int, Any]] = OrderedDict()
 _lock = Lock()
 
 
-def geometry(numbers: tuple[int, ...], on: DeviceArray) -> int:
-    """The address on the card of an int64 array of these numbers."""
-    key = numbers, on.device
+def geometry(
+    key: tuple[Any, ...], on: DeviceArray, numbers: Callable[[], Iterable[int]] | None = None
+) -> int:
+    """The address on the card of an int64 array of ``numbers``, which ``key`` stands for; of the
+    key's own without."""
+    made_for, key = key, (key, on.device)
     with _lock:
         found = _geometries.get(key)
         if found is not None:
             _geometries.move_to_end(key)
             return found[0]
     with nullcontext() if SIMULATED else _on(on.device):
-        made = cuda.to_device(np.array(numbers, np.int64))
+        made = cuda.to_device(np.array(list(numbers() if numbers else made_for), np.int64))
     with _lock:
         _geometries[key] = _address(made), made
         # What a kernel under way still reads goes back only when numba frees it, which waits.
         while len(_geometries) > MOST_GEOMETRIES:
             _geometries.popitem(last=False)
     return _address(made)
+
+
+def last_cell(a: DeviceArray) -> int:
+    """The last cell of an int32 array that :func:`fastconv.device.scratch` made; waits for it."""
+    with nullcontext() if SIMULATED else _on(a.device):
+        if not SIMULATED:
+            cuda.external_stream(a.stream).synchronize() if a.stream else cuda.synchronize()
+        return int(a.owner[a.size - 1 :].copy_to_host()[0])
 
 
 def processors(device: int) -> int:

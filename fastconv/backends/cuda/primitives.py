@@ -23,6 +23,7 @@ copier = chosen.copier
 i32 = chosen.i32
 inlined = chosen.inlined
 loader = chosen.loader
+power = chosen.power
 pushed = chosen.pushed
 quotient = chosen.quotient
 raise_to = chosen.raise_to

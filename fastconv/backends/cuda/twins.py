@@ -21,6 +21,12 @@ BYTES = 16
 _lock = threading.Lock()
 
 
+def power(x: Any, y: Any) -> Any:
+    """x ** y of floating numbers, infinite where it is too large."""
+    with np.errstate(all="ignore"):
+        return np.power(x, y)
+
+
 def i32(value: int) -> int:
     """The lower 32 bits, signed, as on the card."""
     return (int(value) + (1 << 31)) % (1 << 32) - (1 << 31)
