@@ -105,7 +105,7 @@ def products(tile: Tile, dtype: str, order: str) -> Source:
                 fetch_pixels(s, ahead, k0, a, p0, a_row, terms, reach, thread)
                 fetch_channels(s, ahead, k0, b, oc0, b_row, terms, b_row, thread)
             sent()
-            total = multiply(total, s, slot, column, row)
+            total = multiply(total, s, slot, column, row, thread)
             slot = i32(slot + 1 if slot + 1 < stages else 0)
             ahead = i32(ahead + 1 if ahead + 1 < stages else 0)
             k0 = i32(k0 + depth)

@@ -31,6 +31,7 @@ from .primitives import (
     quotient,
     reload,
     remainder,
+    rounded_to_tf32,
     sent,
     shared_memory,
     storer,
@@ -261,7 +262,7 @@ def convolution(
                 fetch_weights(s, ahead, k0, w, group, oc0, again, geometry)
                 fetch_pixels(s, ahead, k0, x, group, again, geometry)
             sent()
-            total = multiply(total, s, slot, column, row)
+            total = multiply(total, s, slot, column, row, thread)
             slot = i32(slot + 1 if slot + 1 < stages else 0)
             ahead = i32(ahead + 1 if ahead + 1 < stages else 0)
             k0 = i32(k0 + depth)
@@ -317,7 +318,7 @@ def convolution(
     return Source(kernel, "iiiifi", threads, tile.blocks)
 
 
-def packing(dtype: str, order: str) -> Source:
+def packing(dtype: str, order: str, tf32: bool) -> Source:
     """``(w, packed, geometry)``: weights (G, terms, row) from any (OC, IC, KH, KW) strides.
 
     The geometry is all of row, terms, OC and IC of a group, KH · KW, KW, steps of w from a group,
@@ -349,6 +350,8 @@ def packing(dtype: str, order: str) -> Source:
                     + remainder(tap, KW) * number(geometry, 10)
                 )
                 value = load(w, at)
+                if tf32:
+                    value = rounded_to_tf32(value)
             store(packed, cell, value)
 
     return Source(kernel, "iii", 256)

@@ -125,8 +125,8 @@ def thread_places(tile: Tile, pixels_last: bool) -> Any:
 
 @cache
 def product(shape: Sharing) -> Any:
-    """``multiply(sums, memory, stage, column, row)``: one stage added to the thread's sums, whose
-    first stands at ``column`` and ``row``."""
+    """``multiply(sums, memory, stage, column, row, thread)``: one stage added to the sums of a
+    thread whose first stands at ``column`` and ``row``."""
     tile, lanes = shape.tile, shape.lanes
     pixels = (shape.pixel_row, tile.pixels // (tile.per_pixel // lanes))
     channels = (shape.channel_row, tile.channels // (tile.per_channel // lanes))
@@ -137,7 +137,7 @@ def product(shape: Sharing) -> Any:
         )
 
         @inlined
-        def multiply(sums, memory, slot, column, row):
+        def multiply(sums, memory, slot, column, row, thread):
             base = slot * stage
             return inner(sums, memory, base + apart + row, memory, base + column)
     else:
@@ -146,7 +146,7 @@ def product(shape: Sharing) -> Any:
         )
 
         @inlined
-        def multiply(sums, memory, slot, column, row):
+        def multiply(sums, memory, slot, column, row, thread):
             base = slot * stage
             return inner(sums, memory, base + row, memory, base + apart + column)
 
@@ -162,7 +162,7 @@ class Scheme:
     place: Any
     """``place(thread)``: the column and the row of the thread's first sum."""
     multiply: Any
-    """``multiply(sums, memory, stage, column, row)``: one stage added."""
+    """``multiply(sums, memory, stage, column, row, thread)``: one stage added."""
     zero: Any
     take: Any
     """``take(sums, i)``: the i-th vector: of a vector of columns, row after row."""
