@@ -206,7 +206,8 @@ def result_like(x: Array, dtype: str, out: object) -> Array:
     made = device.checked_out(out, x.shape, dtype, {} if same else {"x": x})
     if same:
         device.together(x=x, out=made)
-    return made  # type: ignore[no-any-return]
+    given: Any = made
+    return given  # type: ignore[no-any-return]
 
 
 def checked_out(

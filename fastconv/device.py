@@ -298,6 +298,24 @@ def empty(shape: tuple[int, ...], dtype: np.dtype[Any], beside: DeviceArray) -> 
     )
 
 
+def copied(a: DeviceArray) -> DeviceArray:
+    """The same cells in memory of their own, by the array's library."""
+    if a.library == "torch":
+        made = a.owner.clone()
+    elif a.library == "cupy":
+        made = a.owner.copy()
+    else:
+        if not a.contiguous:
+            raise ValueError("weights for a plan must be contiguous on the GPU; copy them first")
+        cuda = _numba()
+        with cuda.gpus[a.device]:
+            made = cuda.device_array(a.shape, a.dtype)
+            made.copy_to_device(a.owner)
+    found = read("array", made)
+    assert found is not None
+    return found
+
+
 def scratch(shape: tuple[int, ...], dtype: np.dtype[Any], beside: DeviceArray) -> DeviceArray:
     """Memory for a kernel's own use, of numba: it reads such arrays back in any library."""
     return empty(shape, dtype, replace(beside, library="numba"))

@@ -175,14 +175,14 @@ def select(
         An unknown backend or algorithm, or one that cannot serve this case and why.
     """
     if on_gpu:
-        backend = _decided_by_data(backend)
+        backend = decided_by_data(backend)
     algorithm, backend = asked_for(op, algorithm, backend)
     choice = choose(op, spec, algorithm, backend, config.get_num_threads())
     report(op, spec, algorithm, backend, choice)
     return choice
 
 
-def _decided_by_data(backend: object) -> str:
+def decided_by_data(backend: object) -> str:
     """The backend of arrays on a GPU, whatever options and environment say of others."""
     if backend not in ("auto", "cuda"):
         raise ValueError(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from threading import Lock
 from typing import Any
 
-from . import arrays, config
+from . import arrays, config, device
 from .arrays import FLOATS, Array
-from .dispatch import Choice, asked_for, choose, report, require
+from .device import DeviceArray
+from .dispatch import Choice, asked_for, choose, decided_by_data, report, require
 from .explanation import Explanation, explain_spec
 from .ops import _again, _run
 from .rank import rank, worth_knowing
@@ -65,6 +67,8 @@ class Conv2dPlan:
         if known is not None:
             return known
         x = arrays.array("x", x)
+        if isinstance(self._w, DeviceArray) or self._backend != "cuda":
+            arrays.on_gpu(x=x, w=self._w)
         arrays.dtype_name(FLOATS, w=self._w, x=x)
         spec, choice, packed = found = self._for_shape(x.shape)
         report("conv2d", spec, self._algorithm, self._backend, choice)
@@ -76,7 +80,7 @@ class Conv2dPlan:
                 asked, choice, spec, spec.out_shape, calls=self._calls, packed=packed, bias=bias,
                 convolving=True, origin=found,
             )
-        return result
+        return arrays.handed_back(result)
 
     def prepare(self, x_shape: tuple[int, ...]) -> Conv2dPlan:
         """Choose and pack for one input shape now, not at its first call.
@@ -119,6 +123,8 @@ class Conv2dPlan:
 
     def _with_rank(self, spec: Conv2dSpec) -> Conv2dSpec:
         """The weights stay the same: their rank is found once, if ever."""
+        if isinstance(self._w, DeviceArray):
+            return spec
         if self._algorithm != "separable" and not worth_knowing(spec):
             return spec
         if self._rank is None:
@@ -186,7 +192,8 @@ def plan_conv2d(
     Parameters
     ----------
     w, bias
-        As for :func:`conv2d`; copied, so later changes to them do not matter.
+        As for :func:`conv2d`; copied, so later changes to them do not matter. Those of a GPU
+        stay there, and with ``backend="cuda"`` the packed weights of host arrays do too.
     x_shape : tuple of 4 ints, optional
         An input's shape in ``layout`` order: the kernel is then chosen and the weights
         packed now. Other shapes are served too, prepared when they first come.
@@ -215,11 +222,15 @@ precision
     }
     _check_geometry(w.shape, groups, geometry)
     bias = arrays.bias_of(bias, w.shape[0])
+    on_gpu = arrays.on_gpu(w=w, bias=bias)
+    if on_gpu:
+        backend = decided_by_data(backend)
     algorithm, backend = asked_for("conv2d", algorithm, backend)
     if backend != "auto":
         require(backend)
+    copy: Callable[[Any], Any] = device.copied if on_gpu else (lambda a: a.copy())
     plan = Conv2dPlan(
-        w.copy(), None if bias is None else bias.copy(), geometry, algorithm, backend
+        copy(w), None if bias is None else copy(bias), geometry, algorithm, backend
     )
     return plan if x_shape is None else plan.prepare(x_shape)
 

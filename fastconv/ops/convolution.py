@@ -274,6 +274,8 @@ def filter2d(
         As :func:`conv2d`.
     """
     image = arrays.array("image", image)
+    if arrays.on_gpu(image=image):
+        raise TypeError("filter2d takes NumPy arrays; on a GPU call conv2d with groups=channels")
     dtype = arrays.dtype_name(FLOATS, image=image)
     if image.ndim not in (2, 3):
         raise ValueError(f"image must have the axes (H, W) or (H, W, C); got shape {image.shape}")

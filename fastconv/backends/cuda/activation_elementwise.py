@@ -48,6 +48,14 @@ def stream(name: str | None, dtype: str, in_place: bool) -> Source:
 
     def kernel(x, out, n, slope):
         first = (cuda.blockIdx.x * VECTORS * THREADS + cuda.threadIdx.x) * lanes
+        if first + (VECTORS - 1) * THREADS * lanes + lanes <= n:
+            for i in range(VECTORS):
+                at = first + i * THREADS * lanes
+                values = load_vector(x, at)
+                for _ in range(lanes):
+                    values = push(values, f(values[0], slope))
+                store_vector(out, at, values)
+            return
         for i in range(VECTORS):
             at = first + i * THREADS * lanes
             if at + lanes <= n:
@@ -59,7 +67,7 @@ def stream(name: str | None, dtype: str, in_place: bool) -> Source:
                 for j in range(at, n):
                     store(out, j, f(load(x, j), slope))
 
-    return Source(kernel, "iiif", THREADS)
+    return Source(kernel, "iiif", THREADS, wide=True)
 
 
 def walk(name: str | None, dtype: str) -> Source:

@@ -76,6 +76,7 @@ def launch(
     tile: Tile,
 ) -> None:
     """The same with a given tile."""
+    check_places(spec, x, packed, out)
     oc, ic = spec.OC // spec.G, spec.IC // spec.G
     pixels, plane = spec.N * spec.OH * spec.OW, spec.OH * spec.OW
     channel_tiles, pixel_tiles = -(-oc // tile.channels), -(-pixels // tile.pixels)
@@ -107,6 +108,18 @@ def launch(
             ),
         ), out,
     )
+
+
+def check_places(spec: Conv2dSpec, x: DeviceArray, packed: Packed, out: DeviceArray) -> None:
+    """Packed weights may come from a plan, arrays from anywhere: what a kernel cannot see."""
+    if packed.weights.device != out.device:
+        raise ValueError(
+            f"the plan's weights are on GPU {packed.weights.device}, x on GPU {out.device}"
+        )
+    if spec.N and sum(
+        abs(step) * (n - 1) for n, step in zip(x.shape[1:], x.steps[1:], strict=True)
+    ) >= 1 << 31:
+        raise ValueError("an image of x spans 2³¹ cells or more; copy it to a dense array")
 
 
 def _whole_vectors(spec: Conv2dSpec, out: DeviceArray, order: str) -> bool:

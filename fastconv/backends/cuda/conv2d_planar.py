@@ -96,7 +96,7 @@ def taps(
                 + oh * number(geometry, 21) + ow * number(geometry, 22)
             ), sums)
 
-    return Source(kernel, "iiiifi", THREADS)
+    return Source(kernel, "iiiifi", THREADS, wide=lanes > 1)
 
 
 @staged
@@ -112,6 +112,7 @@ def run(
     threads: int,
 ) -> None:
     """Write the convolution of x into out."""
+    conv2d_direct.check_places(spec, x, packed, out)
     lanes, last = BYTES // x.itemsize, x.steps[1] == 1 and spec.IC > 1
     whole = (
         last and spec.G == spec.IC == spec.OC and out.steps[1] == 1 and spec.OC % lanes == 0

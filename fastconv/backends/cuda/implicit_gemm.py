@@ -315,7 +315,7 @@ def convolution(
                             if planes or number(geometry, g_vectors) == 0:
                                 values = push(values, values[0])
 
-    return Source(kernel, "iiiifi", threads, tile.blocks)
+    return Source(kernel, "iiiifi", threads, tile.blocks, wide=True, products=True)
 
 
 def packing(dtype: str, order: str, tf32: bool) -> Source:

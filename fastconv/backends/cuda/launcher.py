@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib import import_module
 from threading import Lock
 from typing import Any
 
@@ -24,9 +25,6 @@ from ...device import SIMULATED, DeviceArray, _address
 MOST_KERNELS = 512
 MOST_GEOMETRIES = 512
 MOST_STREAMS = 64
-
-_simulator = Lock()
-"""numba's simulator runs one kernel at a time."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +38,10 @@ class Source:
     """Of a block."""
     blocks: int = 1
     """Of a multiprocessor at once, at least: bounds the registers."""
+    wide: bool = False
+    """Whether it moves 16 bytes at a time: ``benchmarks.cuda_compile`` looks for that."""
+    products: bool = False
+    """Whether its inner loop is one of fused multiplications and additions."""
 
     @property
     def signature(self) -> Any:
@@ -52,7 +54,7 @@ class Source:
 def _compiled(build: Callable[..., Source], constants: tuple[Any, ...], device: int) -> Any:
     source = build(*constants)
     if SIMULATED:
-        return cuda.jit(source.function), source.threads
+        return source.function, source.threads
     kernel = cuda.jit(
         source.signature, launch_bounds=(source.threads, source.blocks)
     )(source.function)
@@ -66,8 +68,7 @@ def launch(
     """Run ``blocks`` blocks of a kernel where ``on`` lives, on its stream."""
     if SIMULATED:
         kernel, threads = _compiled(build, constants, 0)
-        with _simulator, np.errstate(all="ignore"):
-            kernel[blocks, threads](*arguments)
+        import_module("fastconv.backends.cuda.simulator").run(kernel, blocks, threads, arguments)
         return
     with _on(on.device):
         kernel, threads = _compiled(build, constants, on.device)

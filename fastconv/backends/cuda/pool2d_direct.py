@@ -179,7 +179,7 @@ def windows(mode: str, dtype: str, lanes: int, last: bool, many: bool, indexed: 
                     put_index(indices, place + (c + e) * number(geometry, at + 1), where[0])
                     where = push_index(where, where[0])
 
-    return Source(kernel, "iiifi", THREADS)
+    return Source(kernel, "iiifi", THREADS, wide=lanes > 1)
 
 
 def pairs(mode: str, dtype: str, KH: int) -> Source:
@@ -230,7 +230,7 @@ def pairs(mode: str, dtype: str, KH: int) -> Source:
                 + oh * number(geometry, 5) + w * half
             ), sums)
 
-    return Source(kernel, "iifi", THREADS)
+    return Source(kernel, "iifi", THREADS, wide=True)
 
 
 def large(mode: str, dtype: str, indexed: bool) -> Source:

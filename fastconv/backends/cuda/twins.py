@@ -41,7 +41,7 @@ def _cells(pointer: int, index: int, dtype: np.dtype[Any], n: int) -> np.ndarray
     """``n`` cells of memory as an array over them."""
     address = int(pointer) + int(index) * dtype.itemsize
     buffer = (ctypes.c_char * (n * dtype.itemsize)).from_address(address)
-    return np.frombuffer(buffer, dtype, n)
+    return np.frombuffer(memoryview(buffer), dtype, n)
 
 
 def _computed(dtype: str) -> Any:
@@ -51,19 +51,31 @@ def _computed(dtype: str) -> Any:
     return np.dtype("float32" if dtype in ("float16", "bfloat16") else dtype).type
 
 
+_NATIVE: dict[str, Any] = {
+    "float32": ctypes.c_float, "float64": ctypes.c_double, "int32": ctypes.c_int32,
+    "int64": ctypes.c_int64,
+}
+
+
 @cache
 def loader(dtype: str, *, space: str = "global") -> Any:
     stored, value = dtype_of(dtype), _computed(dtype)
-
-    def load(pointer: int, index: int) -> Any:
-        return value(_cells(pointer, index, stored, 1)[0])
-
-    return load
+    if dtype not in _NATIVE:
+        return lambda pointer, index: value(_cells(pointer, index, stored, 1)[0])
+    at, size = _NATIVE[dtype].from_address, stored.itemsize
+    return lambda pointer, index: value(at(int(pointer + index * size)).value)
 
 
 @cache
 def storer(dtype: str, *, space: str = "global") -> Any:
     stored = dtype_of(dtype)
+    if dtype in _NATIVE:
+        at, size = _NATIVE[dtype].from_address, stored.itemsize
+
+        def put(pointer: int, index: int, value: Any) -> None:
+            at(int(pointer + index * size)).value = value
+
+        return put
 
     def store(pointer: int, index: int, value: Any) -> None:
         with np.errstate(over="ignore", invalid="ignore"):
@@ -76,6 +88,9 @@ def storer(dtype: str, *, space: str = "global") -> Any:
 def vector_loader(dtype: str, lanes: int = 0, *, space: str = "global") -> Any:
     stored, value = dtype_of(dtype), _computed(dtype)
     lanes = lanes or BYTES // stored.itemsize
+    if lanes == 1:
+        one = loader(dtype)
+        return lambda pointer, index: (one(pointer, index),)
 
     def load(pointer: int, index: int) -> Any:
         _check_aligned(pointer, index, stored.itemsize, lanes)
@@ -117,10 +132,11 @@ def shared_memory(nbytes: int) -> Any:
 
 @cache
 def copier(dtype: str) -> Any:
-    stored, value = dtype_of(dtype), np.dtype(_computed(dtype))
+    value = np.dtype(_computed(dtype))
+    load, store = loader(dtype), storer(value.name)
 
     def copy(to: int, index: int, pointer: int, offset: int, there: bool) -> None:
-        _cells(to, index, value, 1)[0] = _cells(pointer, offset, stored, 1)[0] if there else 0
+        store(to, index, load(pointer, offset) if there else 0)
 
     return copy
 

@@ -1,0 +1,187 @@
+"""``python -m benchmarks.cuda_compile``: every CUDA kernel compiled, without a GPU or a driver.
+
+numba compiles each kernel that the modules of ``fastconv.backends.cuda`` list in ``sources()`` to
+PTX, NVIDIA's ``ptxas`` to machine code, ``nvdisasm`` shows that. Printed are registers, spills and,
+where the inner loop is one of products, their share of its instructions. The command fails on
+spills, on calls within an innermost loop, and where loads of 16 bytes are expected and missing.
+Needs ``pip install "fastconv[cuda]" nvidia-cuda-nvcc==13.0.* nvidia-cuda-nvdisasm``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import pkgutil
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+ARCHITECTURES = (90, 80)
+_INSTRUCTION = re.compile(
+    r"/\*([0-9a-f]{4,})\*/\s+(?:@!?U?P[0-9T]+\s+)?([A-Z][A-Z0-9_.]*)\s*(.*?);"
+)
+_LABEL = re.compile(r"^(\.L_x_\d+):")
+_TARGET = re.compile(r"`\((\.L_x_\d+)\)")
+_FMA = ("FFMA", "DFMA", "HMMA", "HGMMA", "FFMA2")
+_WIDE = ("LDG.E.128", "LDS.128", "LDGSTS.E.BYPASS.128", "LDG.E.128.CONSTANT")
+
+
+@dataclass(frozen=True)
+class Found:
+    """One kernel for one architecture."""
+
+    label: str
+    arch: int
+    registers: int
+    spills: int
+    """Bytes."""
+    shared: int
+    """Bytes."""
+    share: float | None
+    """Of products among the instructions of the loop that has most of them."""
+    faults: tuple[str, ...]
+
+
+def tool(name: str) -> Path:
+    """One of NVIDIA's tools in a wheel; FileNotFoundError says how to get it."""
+    spec = find_spec("nvidia")
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        for path in Path(folder).glob(f"**/bin/{name}"):
+            return path
+    raise FileNotFoundError(
+        f"{name} is not here; pip install nvidia-cuda-nvcc nvidia-cuda-nvdisasm"
+    )
+
+
+def why_not() -> str | None:
+    """Why nothing can be compiled here, or None."""
+    for package in ("numba", "numba_cuda"):
+        if find_spec(package) is None:
+            return f"{package} is not installed"
+    try:
+        tool("ptxas"), tool("nvdisasm")
+    except FileNotFoundError as error:
+        return str(error)
+    from fastconv.device import SIMULATED
+
+    return "NUMBA_ENABLE_CUDASIM is set" if SIMULATED else None
+
+
+def kernels(wanted: str = "") -> Iterator[tuple[str, Any]]:
+    """The label and the :class:`Source` of each kernel whose label contains ``wanted``."""
+    package = import_module("fastconv.backends.cuda")
+    for module in pkgutil.iter_modules(package.__path__):
+        if module.name in ("twins", "simulator"):
+            continue
+        listed = getattr(import_module(f"{package.__name__}.{module.name}"), "sources", None)
+        for label, build, constants in listed() if listed else ():
+            if wanted in label:
+                yield label, build(*constants)
+
+
+def compiled(label: str, source: Any, arch: int) -> Found:
+    """Compile one kernel and look at what came out."""
+    from numba import cuda
+
+    ptx, _ = cuda.compile(
+        source.function, source.signature, device=False, abi="numba",
+        cc=(arch // 10, arch % 10), launch_bounds=(source.threads, source.blocks),
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        code, binary = Path(folder, "kernel.ptx"), Path(folder, "kernel.cubin")
+        code.write_text(ptx)
+        told = subprocess.run(
+            [tool("ptxas"), f"-arch=sm_{arch}", "-v", code, "-o", binary],
+            capture_output=True, text=True, check=True,
+        ).stderr
+        listing = subprocess.run(
+            [tool("nvdisasm"), "-c", binary], capture_output=True, text=True, check=True
+        ).stdout
+    registers, spills, shared = (
+        int(m.group(1)) if (m := re.search(pattern, told)) else 0 for pattern in (
+            r"Used (\d+) registers", r"(\d+) bytes spill stores", r"(\d+) bytes smem"
+        )
+    )
+    instructions, loops = read(listing)
+    return Found(
+        label, arch, registers, spills, shared, share(instructions, loops),
+        tuple(faults(source, spills, instructions, loops)),
+    ) if source.products else Found(
+        label, arch, registers, spills, shared, None,
+        tuple(faults(source, spills, instructions, loops)),
+    )
+
+
+def read(listing: str) -> tuple[list[str], list[range]]:
+    """The names of all instructions, and the places of each loop: from a branch's target back to
+    the branch."""
+    names: list[str] = []
+    labels: dict[str, int] = {}
+    branches: list[tuple[int, str]] = []
+    for line in listing.splitlines():
+        if found := _LABEL.match(line.strip()):
+            labels[found.group(1)] = len(names)
+        elif found := _INSTRUCTION.search(line):
+            if found.group(2).startswith("BRA") and (target := _TARGET.search(found.group(3))):
+                branches.append((len(names), target.group(1)))
+            names.append(found.group(2))
+    loops = [
+        range(labels[label], at + 1) for at, label in branches
+        if label in labels and labels[label] < at
+    ]
+    return names, loops
+
+
+def share(names: list[str], loops: list[range]) -> float:
+    """Of products in the loop that has most of them."""
+    counts = [
+        (sum(names[i].split(".")[0] in _FMA for i in loop), len(loop)) for loop in loops
+    ]
+    most, length = max(counts, default=(0, 1))
+    return most / length
+
+
+def faults(source: Any, spills: int, names: list[str], loops: list[range]) -> Iterator[str]:
+    """What must not be."""
+    if spills:
+        yield f"{spills} bytes of registers spilled"
+    inner = [a for a in loops if not any(b != a and a.start <= b.start and b.stop <= a.stop
+                                         for b in loops)]
+    if any(names[i].startswith("CALL") for loop in inner for i in loop):
+        yield "a call in an innermost loop"
+    if source.wide and not any(name.startswith(_WIDE) for name in names):
+        yield "no load of 16 bytes"
+
+
+def main() -> int:
+    """Compile all, print a line for each, fail if one has a fault."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kernel", default="", help="part of a label")
+    parser.add_argument("--arch", type=int, action="append", help="90, 80 unless stated")
+    options = parser.parse_args()
+    if reason := why_not():
+        print(f"nothing to compile with: {reason}", file=sys.stderr)
+        return 2
+    bad = 0
+    print(f"{'kernel':<40} {'arch':>4} {'registers':>9} {'spills':>6} {'shared':>6} {'FMA':>5}")
+    for label, source in kernels(options.kernel):
+        for arch in options.arch or ARCHITECTURES:
+            found = compiled(label, source, arch)
+            fma = "" if found.share is None else f"{found.share:.0%}"
+            print(
+                f"{label:<40} {arch:>4} {found.registers:>9} {found.spills:>6} "
+                f"{found.shared:>6} {fma:>5}  {'; '.join(found.faults)}", flush=True,
+            )
+            bad += bool(found.faults)
+    print(f"{bad} with faults" if bad else "no faults")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
