@@ -128,4 +128,4 @@ def products(tile: Tile, dtype: str, order: str) -> Source:
                     if p < reach and oc < b_row:
                         store(c, base + p * out_row + oc, values)
 
-    return Source(kernel, "iiiiii", tile.threads, tile.blocks)
+    return Source(kernel, "iiiiii", tile.threads, tile.blocks, wide=True, products=True)
