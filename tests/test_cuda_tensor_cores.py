@@ -272,15 +272,16 @@ def test_long_sums_keep_to_the_stated_error(algorithm: str, least: float) -> Non
     """And the rounding to fewer digits is seen at all."""
     row = next(r for r in ROWS if r.name == f"conv2d.{algorithm}@cuda")
     rng = np.random.default_rng(6)
-    for signed in (True, False):  # sums of positive numbers only grow
-        x = rng.standard_normal((1, 700, 1, 7)).astype(np.float32)
-        w = rng.standard_normal((8, 700, 1, 1)).astype(np.float32)
-        x, w = (x, w) if signed else (np.abs(x), np.abs(w))
-        got = fc.conv2d(x, w, algorithm=algorithm, backend="cuda", precision="fast")
-        wide = (x.astype(np.float64), w.astype(np.float64))
-        right = fc.conv2d(*wide, backend="numpy", algorithm="im2col")
-        error = np.sqrt(np.mean((got - right) ** 2) / np.mean(right**2))
-        assert least * signed <= error <= row.bound(700)
+    x = np.abs(rng.standard_normal((1, 300, 1, 7)).astype(np.float32))
+    w = rng.standard_normal((8, 300, 1, 1)).astype(np.float32)
+    w[4:] = np.abs(w[4:])  # sums that only grow
+    got = fc.conv2d(x, w, algorithm=algorithm, backend="cuda", precision="fast")
+    right = np.einsum("nchw,oc->nohw", x.astype(np.float64), w[:, :, 0, 0])
+    for some in (slice(4), slice(4, 8)):
+        error = got[:, some] - right[:, some]
+        rms = np.sqrt(np.mean(error**2) / np.mean(right[:, some] ** 2))
+        assert rms <= row.bound(300)
+        assert rms >= least or some.start  # errors of positive terms may cancel
 
 
 @simulated
@@ -296,4 +297,4 @@ def test_a_plan_keeps_its_weights_for_tensor_cores() -> None:
     got = plan(cuda.to_device(x)).copy_to_host()
     np.testing.assert_allclose(got, fc.conv2d(x, w, backend="numpy"), atol=1e-4)
     with pytest.raises(ValueError, match="precision='strict' admits only direct"):
-        fc.plan_conv2d(cuda.to_device(w), algorithm="tf32x3", precision="strict")
+        fc.conv2d(x, w, algorithm="tf32x3", backend="cuda", precision="strict")
