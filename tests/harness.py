@@ -52,7 +52,7 @@ SIMULATED_WORK, SIMULATED_BLOCKS = 6_000, 3
 each, and blocks of the smallest tile, at some fifty milliseconds."""
 SIMULATED_SHARE = {"conv2d": 4, "pool2d": 6, "activation": 5}
 """Of the cases left one in so many: those that cross tiles have tests of their own."""
-_WARPS = ("1x1_s2", "oc9", "ic33", "ow17", "pixels33", "7x7_s2")
+_WARPS = ("1x1_s2", "oc9", "ic33", "ow17", "pixels33", "3x3_overlapping")
 SIMULATED_SLOWLY = {
     "winograd4": ("tiles5", "tiles_dilated_far", "group_of3", "rank1_5", "5x5_avg"),
     **dict.fromkeys(("tf32x3", "tf32", "bf16", "tensor"), _WARPS),
