@@ -176,7 +176,8 @@ Geometry = tuple[str, tuple[int, ...], tuple[int, ...], dict[str, Any]]
 def geometries(tiny: bool) -> Iterator[Geometry]:
     """Name, shapes of x and w, options: borders of every tile on a card, a few in the simulator."""
     yield "3x3", (1, 3, 6, 7) if tiny else (2, 3, 7, 9), (5, 3, 3, 3), {"padding": 1}
-    yield "depthwise", (1, 8, 6, 7), (8, 1, 3, 3), {"padding": 1, "groups": 8}
+    channels = 2 if tiny else 8
+    yield "depthwise", (1, channels, 6, 7), (channels, 1, 3, 3), {"padding": 1, "groups": channels}
     yield "1x1_s2", (1, 5, 5, 6), (9, 5, 1, 1), {"stride": 2}
     yield "groups_dilated", (1, 4, 9, 8), (6, 2, 3, 3), {"groups": 2, "dilation": 2, "padding": 2}
     if tiny:
@@ -296,7 +297,7 @@ def layers(tiny: bool) -> list[Any]:
     if tiny:
         return [
             ("tiny 3x3", Conv2dSpec.of((1, 3, 6, 6), (8, 3, 3, 3), padding=1, precision="fast")),
-            ("tiny depthwise", Conv2dSpec.of((1, 4, 6, 6), (4, 1, 3, 3), padding=1, groups=4)),
+            ("tiny depthwise", Conv2dSpec.of((1, 2, 6, 6), (2, 1, 3, 3), padding=1, groups=2)),
         ]
     from .layers import LAYERS
 
