@@ -113,17 +113,17 @@ def tensor_product(tile: WarpTile) -> Any:
                         for j in range(across):
                             made[j] = add(made[j], a_parts, b_parts[k][j])
                     for j in range(across):
-                        for at, value in zip(place_of(i, j), made[j], strict=True):
-                            totals[at] = builder.fadd(totals[at], value)
+                        for n, value in zip(place_of(i, j), made[j], strict=True):
+                            totals[n] = builder.fadd(totals[n], value)
             else:
                 for k in range(along):
                     b_now = [fragment(right, tile.right(j, k)) for j in range(across)]
                     for i in range(down):
                         a_now = fragment(left, tile.left(i, k))
                         for j in range(across):
-                            at = place_of(i, j)
-                            made_now = add([totals[n] for n in at], a_now, b_now[j])
-                            for n, value in zip(at, made_now, strict=True):
+                            places = place_of(i, j)
+                            made_now = add([totals[n] for n in places], a_now, b_now[j])
+                            for n, value in zip(places, made_now, strict=True):
                                 totals[n] = value
             return _tuple(context, builder, whole, totals)
 

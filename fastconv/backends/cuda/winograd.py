@@ -12,6 +12,8 @@ and (tiles, groups · OC) in the order "last".
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import cuda
 
@@ -155,7 +157,8 @@ def back(m: int, r: int, dtype: str, order: str, name: str | None, bias: bool) -
     transform = transformer(_rows(transforms(m, r).AT), computed)
     take, push = vector_of(m * m, m, computed), pushed(m, computed)
     load_bias, store = loader(dtype), storer(dtype)
-    store_vector = vector_storer(dtype, m) if m in VECTORS else None
+    whole = m in VECTORS
+    store_vector: Any = vector_storer(dtype, m) if whole else None
     f, place, planes = activation(name, computed), places(m), order == "planes"
     G = AT
     g_OH, g_OW, g_DH, g_DW, g_OC = G["OH"], G["OW"], G["DH"], G["DW"], G["OC"]
@@ -163,7 +166,6 @@ def back(m: int, r: int, dtype: str, order: str, name: str | None, bias: bool) -
     g_row, g_point, g_vectors = G["m_row"], G["m_point"], G["vectors"]
     g_blocks = G["channel_blocks_out"]
     g_of_group, g_row_of_group = G["of_group"], G["row_of_group"]
-    whole = store_vector is not None
     tiles, channels = block(order)
 
     def kernel(products, bias_of, out, slope, first, count, geometry):
