@@ -478,6 +478,20 @@ def test_kernels_compile_without_faults(kernel: str) -> None:
     assert "no faults" in done.stdout
 
 
+def test_one_of_each_kind_leaves_no_builder_out() -> None:
+    tool = pytest.importorskip("benchmarks.cuda_compile")
+    if tool.find_spec("numba_cuda") is None:
+        pytest.skip("numba-cuda is not installed")
+    everything = tool.listed()
+    few = [everything[label] for label in tool.chosen(each_kind=True)]
+    assert len(few) < len(everything) / 2
+    assert {kernel.kind for kernel in few} == {kernel.kind for kernel in everything.values()}
+    assert len({kernel.kind for kernel in few}) == len(few)
+    assert {kernel.build for kernel in few} == {kernel.build for kernel in everything.values()}
+    assert tool.chosen("max float32", each_kind=True)
+    assert not tool.chosen("no such kernel")
+
+
 LISTING = """
 .L_x_1:
         /*0010*/                   LDS.128 R4, [R2] ;
