@@ -7,7 +7,7 @@ from dataclasses import replace
 from threading import Lock
 from typing import Any
 
-from . import arrays, config, device
+from . import arrays, config, device, streams
 from .arrays import FLOATS, Array
 from .device import DeviceArray
 from .dispatch import Choice, asked_for, choose, decided_by_data, report, require
@@ -41,6 +41,7 @@ class Conv2dPlan:
         self._lock = Lock()
         self._prepared: dict[Any, tuple[Conv2dSpec, Choice, Any]] = {}
         self._packed: dict[str, Any] = {}
+        self._packed_on: dict[str, int] = {}  # streams
         self._calls = _again.Calls(_KEPT_SHAPES)
 
     def __call__(self, x: Array, *, out: Array | None = None) -> Array:
@@ -68,12 +69,16 @@ class Conv2dPlan:
             return known
         x = arrays.array("x", x)
         if isinstance(self._w, DeviceArray) or self._backend != "cuda":
-            arrays.on_gpu(x=x, w=self._w)
+            x, _, given_bias = arrays.together(x=x, w=self._w, bias=self._bias)
+        else:  # weights of the host stay on the card once they are packed
+            (x,), given_bias = arrays.together(x=x), self._bias
         arrays.dtype_name(FLOATS, w=self._w, x=x)
         spec, choice, packed = found = self._for_shape(x.shape)
+        if isinstance(x, DeviceArray):
+            streams.follow(x.device, x.stream, (self._packed_on[choice.row.name],))
         report("conv2d", spec, self._algorithm, self._backend, choice)
         result = arrays.result(out, spec.out_shape, spec.dtype, spec.layout, x=x)
-        _run.convolve(choice, spec, x, packed, self._bias, result)
+        _run.convolve(choice, spec, x, packed, given_bias, result)
         if result.size:
             bias = None if self._bias is None else arrays.contiguous(self._bias, spec.dtype)
             _again.remember(
@@ -114,6 +119,9 @@ class Conv2dPlan:
                 # Packing depends on the weights only, so all shapes of a row share it.
                 if choice.row.name not in self._packed:
                     self._packed[choice.row.name] = _run.pack(choice, self._w)
+                    self._packed_on[choice.row.name] = (
+                        getattr(self._w, "stream", None) or streams.DEFAULT
+                    )
                 found = spec, choice, self._packed[choice.row.name]
                 while len(self._prepared) >= _KEPT_SHAPES:
                     del self._prepared[next(iter(self._prepared))]
@@ -222,7 +230,8 @@ precision
     }
     _check_geometry(w.shape, groups, geometry)
     bias = arrays.bias_of(bias, w.shape[0])
-    on_gpu = arrays.on_gpu(w=w, bias=bias)
+    w, bias = arrays.together(w=w, bias=bias)
+    on_gpu = arrays.on_gpu(w)
     if on_gpu:
         backend = decided_by_data(backend)
     algorithm, backend = asked_for("conv2d", algorithm, backend)

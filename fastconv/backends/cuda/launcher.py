@@ -22,10 +22,10 @@ import numpy as np
 from numba import cuda, types
 
 from ...device import SIMULATED, DeviceArray, _address
+from ...streams import numba_stream
 
 MOST_KERNELS = 512
 MOST_GEOMETRIES = 512
-MOST_STREAMS = 64
 MOST_CONFIGURATIONS = 2048
 
 
@@ -74,7 +74,7 @@ def launch(
         return
     with _on(on.device):
         kernel, threads = _compiled(build, constants, on.device)
-        _configured(kernel, blocks, threads, _stream(on.device, on.stream))(*arguments)
+        _configured(kernel, blocks, threads, numba_stream(on.device, on.stream))(*arguments)
 
 
 @lru_cache(maxsize=MOST_CONFIGURATIONS)
@@ -91,18 +91,6 @@ def _on(device: int) -> AbstractContextManager[Any]:
     return nullcontext() if current == device else cuda.gpus[device]
 
 
-@lru_cache(maxsize=MOST_STREAMS)
-def _stream(device: int, handle: int | None) -> Any:
-    """numba's object for a stream; 1 and 2 are the default streams of the array interface."""
-    if not handle:
-        return 0
-    if handle == 1:
-        return cuda.legacy_default_stream()
-    if handle == 2:
-        return cuda.per_thread_default_stream()
-    return cuda.external_stream(handle)
-
-
 # ---------------------------------------------------------------- geometry
 
 _geometries: OrderedDict[Any, tuple[int, Any]] = OrderedDict()
@@ -113,15 +101,16 @@ def geometry(
     key: tuple[Any, ...], on: DeviceArray, numbers: Callable[[], Iterable[int]] | None = None
 ) -> int:
     """The address on the card of an int64 array of ``numbers``, which ``key`` stands for; of the
-    key's own without."""
-    made_for, key = key, (key, on.device)
+    key's own without. Each stream has its own: what copies it there runs before its kernels."""
+    made_for, key = key, (key, on.device, on.stream)
     with _lock:
         found = _geometries.get(key)
         if found is not None:
             _geometries.move_to_end(key)
             return found[0]
     with nullcontext() if SIMULATED else _on(on.device):
-        made = cuda.to_device(np.array(list(numbers() if numbers else made_for), np.int64))
+        stream = numba_stream(on.device, on.stream)
+        made = cuda.to_device(np.array(list(numbers() if numbers else made_for), np.int64), stream)
     with _lock:
         _geometries[key] = _address(made), made
         # What a kernel under way still reads goes back only when numba frees it, which waits.
@@ -134,7 +123,8 @@ def last_cell(a: DeviceArray) -> int:
     """The last cell of an int32 array that :func:`fastconv.device.scratch` made; waits for it."""
     with nullcontext() if SIMULATED else _on(a.device):
         if not SIMULATED:
-            cuda.external_stream(a.stream).synchronize() if a.stream else cuda.synchronize()
+            stream = numba_stream(a.device, a.stream)
+            stream.synchronize() if stream else cuda.synchronize()
         return int(a.owner[a.size - 1 :].copy_to_host()[0])
 
 
