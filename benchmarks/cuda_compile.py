@@ -105,7 +105,7 @@ def listed() -> dict[str, Listed]:
     package = import_module("fastconv.backends.cuda")
     found: dict[str, Listed] = {}
     for module in pkgutil.iter_modules(package.__path__):
-        if module.name in ("twins", "simulator"):
+        if module.name.startswith("twins") or module.name == "simulator":
             continue
         sources = getattr(import_module(f"{package.__name__}.{module.name}"), "sources", None)
         for kernel in (Listed(*entry) for entry in (sources() if sources else ())):

@@ -244,6 +244,19 @@ def _card_conv(spec: Conv2dSpec) -> str | None:
     return _card(spec)
 
 
+def _card_winograd(m: int) -> WhyNot:
+    def why_not(spec: Conv2dSpec) -> str | None:
+        if spec.KH != spec.KW:
+            return "Winograd's transforms here take square kernels"
+        if spec.SH > 1 or spec.SW > 1:
+            return "Winograd's transforms on the card have no stride"
+        if spec.KH not in WINOGRAD[m]:
+            return f"there is no transform to {m}×{m} outputs for a {spec.KH}×{spec.KW} kernel"
+        return _card_conv(spec)
+
+    return why_not
+
+
 def _card_planes(spec: Pool2dSpec | UnpoolSpec) -> str | None:
     if spec.N * spec.C * max(spec.OH * spec.OW, spec.IH * spec.IW) > MOST_ON_CARD:
         return "it has more cells than CUDA kernels count"
@@ -258,6 +271,24 @@ def _card_few(spec: Conv2dSpec) -> str | None:
             f"by one thread up to {FEW_IN} and {FEW_OUT}"
         )
     return _card_conv(spec)
+
+
+NARROWEST_TENSOR = 8
+"""Output channels of a group below which an instruction of the tensor cores is mostly padding."""
+
+
+def _card_tensor(*dtypes: str) -> WhyNot:
+    def why_not(spec: Conv2dSpec) -> str | None:
+        if spec.dtype not in dtypes:
+            return f"its tensor-core format takes {' and '.join(dtypes)}, not {spec.dtype}"
+        if spec.OC // spec.G < NARROWEST_TENSOR:
+            return (
+                f"{spec.OC // spec.G} output channels in a group; tensor cores compute "
+                f"{NARROWEST_TENSOR} at once and would be idle for the most part"
+            )
+        return _card_conv(spec)
+
+    return why_not
 
 
 def _on_card(op: str, algorithm: str, why_not: WhyNot, **more: Any) -> Kernel:
@@ -290,6 +321,11 @@ _CONV2D = (
 
 _CUDA = (
     _on_card("conv2d", "direct", _card_conv),
+    _on_card("conv2d", "winograd4", _card_winograd(4), direct_sum=False, rms_error=5e-6),
+    _on_card("conv2d", "tf32x3", _card_tensor("float32"), direct_sum=False, rms_error=2e-6),
+    _on_card("conv2d", "tf32", _card_tensor("float32"), direct_sum=False, rms_error=1e-3),
+    _on_card("conv2d", "bf16", _card_tensor("float32"), direct_sum=False, rms_error=4e-3),
+    _on_card("conv2d", "tensor", _card_tensor(*HALF), direct_sum=False, rms_error=2e-6),
     _on_card("conv2d", "im2col", _card_conv),
     _on_card("conv2d", "planar", _card_few),
     _on_card("conv2d_input_grad", "phases", _card_conv),

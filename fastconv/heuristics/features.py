@@ -292,6 +292,9 @@ def pool(spec: Pool2dSpec, lanes: int) -> Features:
 
 _OF: dict[str, Callable[[Any, int], Features]] = {
     "conv2d.direct": direct,
+    **dict.fromkeys(
+        ("conv2d.tf32x3", "conv2d.tf32", "conv2d.bf16", "conv2d.tensor"), direct
+    ),
     "conv2d.im2col": im2col,
     "conv2d.winograd2": winograd(2),
     "conv2d.winograd4": winograd(4),

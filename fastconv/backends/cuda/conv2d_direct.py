@@ -12,7 +12,7 @@ from ...device import DeviceArray
 from ...spec import LEAKY_SLOPE, Conv2dSpec
 from . import implicit_gemm, launcher
 from .staging import dense, staged
-from .tiles import FLOAT32, FLOAT64, Tile
+from .tiles import FLOAT32, FLOAT64, Tile, fitting
 
 
 @dataclass(frozen=True)
@@ -36,17 +36,18 @@ def pack(spec: Conv2dSpec, w: DeviceArray, threads: int) -> Packed:
 
 
 def packed_from(
-    spec: Conv2dSpec, w: DeviceArray, order: str, group_step: int, steps: tuple[int, ...]
+    spec: Conv2dSpec, w: DeviceArray, order: str, group_step: int, steps: tuple[int, ...],
+    *, tf32: bool = False,
 ) -> Packed:
     """Weights from cells of ``w``: steps from a group, an output channel, an input channel, a
-    row and a column of the kernel to the next."""
+    row and a column of the kernel to the next; rounded to ``tf32`` or as they are."""
     computed = np.dtype("float64" if spec.dtype == "float64" else "float32")
     oc, ic = spec.OC // spec.G, spec.IC // spec.G
     row, terms = -(-oc // 4) * 4, ic * spec.KH * spec.KW
     packed = device.empty((spec.G, terms, row), computed, w)
     numbers = (row, terms, oc, ic, spec.KH * spec.KW, spec.KW, group_step, *steps, packed.size)
     launcher.launch(
-        implicit_gemm.packing, (spec.dtype, order), -(-packed.size // 256),
+        implicit_gemm.packing, (spec.dtype, order, tf32), -(-packed.size // 256),
         (w.pointer, packed.pointer, launcher.geometry(numbers, w)), w,
     )
     return Packed(packed, order, row)
@@ -55,12 +56,9 @@ def packed_from(
 def tile_for(spec: Conv2dSpec, processors: int) -> Tile:
     """The largest tile that still gives every multiprocessor a block, and that channels fill."""
     tiles = FLOAT64 if spec.dtype == "float64" else FLOAT32
-    channels, pixels = spec.OC // spec.G, spec.N * spec.OH * spec.OW
-    for tile in tiles:
-        blocks = -(-channels // tile.channels) * -(-pixels // tile.pixels) * spec.G
-        if channels > tile.channels // 2 and blocks >= processors:
-            return tile
-    return tiles[-1]
+    return fitting(
+        tiles, spec.OC // spec.G, spec.N * spec.OH * spec.OW, spec.G, processors
+    )
 
 
 @staged
@@ -155,7 +153,7 @@ def sources() -> list[tuple[str, Any, tuple[Any, ...]]]:
                     constants = (tile, dtype, order, k, k, "zeros", "relu", True)
                     found.append((label, implicit_gemm.convolution, constants))
     found += [
-        (f"pack {dtype} {order}", implicit_gemm.packing, (dtype, order))
+        (f"pack {dtype} {order}", implicit_gemm.packing, (dtype, order, False))
         for dtype in ("float32", "float64", "bfloat16") for order in ("planes", "last")
     ]
     return found

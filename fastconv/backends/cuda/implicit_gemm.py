@@ -31,6 +31,7 @@ from .primitives import (
     quotient,
     reload,
     remainder,
+    rounded_to_tf32,
     sent,
     shared_memory,
     storer,
@@ -38,7 +39,7 @@ from .primitives import (
     vector_storer,
     within,
 )
-from .tiles import Tile, product, sharing, sums, thread_places
+from .tiles import Tile
 
 NOWHERE = -(1 << 30)
 """Row of a pixel beyond the last one: no tap reaches the picture from there."""
@@ -111,8 +112,9 @@ def convolution(
     """The kernel ``(x, w, bias, out, slope, geometry)``; ``order`` is "planes" or "last"."""
     computed = "float64" if dtype == "float64" else "float32"
     planes = order == "planes"
-    shape = sharing(tile, computed, planes)
-    lanes, threads, depth, stages = shape.lanes, tile.threads, tile.depth, tile.stages
+    scheme = tile.scheme(computed, planes)
+    shape, lanes = scheme.shape, scheme.lanes
+    threads, depth, stages = tile.threads, tile.depth, tile.stages
     # After the stages: for each pixel where its image begins, and the row and the column of its
     # first tap; then the geometry again, read when it is needed, for it would fill registers.
     bases = -(-shape.nbytes // 16) * 16
@@ -120,8 +122,7 @@ def convolution(
     lefts = tops + 4 * tile.pixels
     facts = lefts + 4 * tile.pixels
     memory = shared_memory(facts + 4 * len(GEOMETRY))
-    place, multiply, held = thread_places(tile, planes), product(shape), sums(shape)
-    zero, take = held.zero, held.take
+    place, multiply, zero, take = scheme.place, scheme.multiply, scheme.zero, scheme.take
     copy, copy_vector = copier(dtype), vector_copier(computed)
     wait = arrived(stages - 2)
     number, load, store = loader("int32", space="shared"), loader(dtype), storer(dtype)
@@ -133,13 +134,13 @@ def convolution(
     P, C = tile.pixels, tile.channels
     stage_size, apart = shape.stage, depth * shape.pixel_row
     pixel_row, channel_row = shape.pixel_row, shape.channel_row
-    vectors_of_row = C // lanes
+    copied = shape.lanes  # channels at once
+    vectors_of_row = C // copied
     weight_copies = -(-depth * vectors_of_row // threads)
     per_pass = threads // depth if not planes else threads // P
     pixel_copies = -(-P // per_pass) if not planes else -(-depth // per_pass)
-    column_vectors, rows = held.vectors, held.rows
-    pixel_gap = P // (tile.per_pixel // lanes)
-    channel_gap = C // (tile.per_channel // lanes)
+    column_vectors, rows = scheme.vectors, scheme.rows
+    next_column, row_of = scheme.next_column, scheme.row_of
     nothing = (np.float64 if computed == "float64" else np.float32)(0)
     size, width = (8 if computed == "float64" else 4), {"float64": 8, "float32": 4}.get(dtype, 2)
     always_full = depth * vectors_of_row % threads == 0
@@ -160,7 +161,7 @@ def convolution(
         for i in range(weight_copies):
             e = i32(thread + i * threads)
             if always_full or e < depth * vectors_of_row:
-                k, at = i32(e // vectors_of_row), i32(e % vectors_of_row * lanes)
+                k, at = i32(e // vectors_of_row), i32(e % vectors_of_row * copied)
                 there = (i32(k0 + k) < terms) & (i32(oc0 + at) < row)
                 copy_vector(
                     s, i32(slot * stage_size + apart + k * channel_row + at),
@@ -261,7 +262,7 @@ def convolution(
                 fetch_weights(s, ahead, k0, w, group, oc0, again, geometry)
                 fetch_pixels(s, ahead, k0, x, group, again, geometry)
             sent()
-            total = multiply(total, s, slot, column, row)
+            total = multiply(total, s, slot, column, row, thread)
             slot = i32(slot + 1 if slot + 1 < stages else 0)
             ahead = i32(ahead + 1 if ahead + 1 < stages else 0)
             k0 = i32(k0 + depth)
@@ -271,11 +272,11 @@ def convolution(
                 reload()
                 values = take(total, q * rows + r)
                 if planes:
-                    p = i32(p0 + column * lanes + q * pixel_gap)
-                    oc = i32(oc0 + row * lanes + r // lanes * channel_gap + r % lanes)
+                    p = i32(p0 + column + q * next_column)
+                    oc = i32(oc0 + row + row_of(r))
                 else:
-                    p = i32(p0 + row * lanes + r // lanes * pixel_gap + r % lanes)
-                    oc = i32(oc0 + column * lanes + q * channel_gap)
+                    p = i32(p0 + row + row_of(r))
+                    oc = i32(oc0 + column + q * next_column)
                 pixels, OC = number(geometry, g_pixels), number(geometry, g_OC)
                 channel = i32(group * OC + oc)
                 if p < pixels and oc < OC:
@@ -317,7 +318,7 @@ def convolution(
     return Source(kernel, "iiiifi", threads, tile.blocks, wide=True, products=True)
 
 
-def packing(dtype: str, order: str) -> Source:
+def packing(dtype: str, order: str, tf32: bool) -> Source:
     """``(w, packed, geometry)``: weights (G, terms, row) from any (OC, IC, KH, KW) strides.
 
     The geometry is all of row, terms, OC and IC of a group, KH · KW, KW, steps of w from a group,
@@ -349,6 +350,8 @@ def packing(dtype: str, order: str) -> Source:
                     + remainder(tap, KW) * number(geometry, 10)
                 )
                 value = load(w, at)
+                if tf32:
+                    value = rounded_to_tf32(value)
             store(packed, cell, value)
 
     return Source(kernel, "iii", 256)

@@ -11,8 +11,12 @@ SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM", "0") not in ("", "0")
 
 if SIMULATED:
     from . import twins as chosen
+    from . import twins_patches as patches
+    from . import twins_tensor as tensor
 else:
     from . import intrinsics as chosen  # type: ignore[no-redef]
+    from . import intrinsics_patches as patches  # type: ignore[no-redef]
+    from . import intrinsics_tensor as tensor  # type: ignore[no-redef]
 
 BYTES = chosen.BYTES
 anew = chosen.anew
@@ -37,3 +41,13 @@ vector_of = chosen.vector_of
 vector_storer = chosen.vector_storer
 zeros = chosen.zeros
 within = chosen.within
+
+NOWHERE = patches.NOWHERE
+offsets = patches.offsets
+patch_loader = patches.patch_loader
+spaced_loader = patches.spaced_loader
+spaced_storer = patches.spaced_storer
+transformer = patches.transformer
+
+rounded_to_tf32 = tensor.rounded_to_tf32
+tensor_product = tensor.tensor_product

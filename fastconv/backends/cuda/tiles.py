@@ -35,6 +35,10 @@ class Tile:
         """Of a block."""
         return (self.pixels // self.per_pixel) * (self.channels // self.per_channel)
 
+    def scheme(self, dtype: str, pixels_last: bool) -> Scheme:
+        """How a block's threads multiply."""
+        return _scheme(self, dtype, pixels_last)
+
 
 FLOAT32 = (
     Tile(128, 128), Tile(128, 64, per_pixel=8, per_channel=4, blocks=2),
@@ -47,6 +51,18 @@ FLOAT64 = (
     Tile(64, 64, per_pixel=4, per_channel=4, blocks=2),
     Tile(32, 32, per_pixel=4, per_channel=4, blocks=4),
 )
+
+
+def fitting(
+    tiles: tuple[Tile, ...], channels: int, pixels: int, products: int, processors: int
+) -> Tile:
+    """The largest tile that channels fill and that still gives every multiprocessor a block of
+    ``products`` alike; else the smallest."""
+    for tile in tiles:
+        blocks = -(-channels // tile.channels) * -(-pixels // tile.pixels) * products
+        if channels > tile.channels // 2 and blocks >= processors:
+            return tile
+    return tiles[-1]
 
 
 @dataclass(frozen=True)
@@ -109,10 +125,8 @@ def thread_places(tile: Tile, pixels_last: bool) -> Any:
 
 @cache
 def product(shape: Sharing) -> Any:
-    """``multiply(sums, memory, stage, column, row)``: one stage added to the thread's sums.
-
-    ``column`` and ``row`` are what :func:`thread_places` gave.
-    """
+    """``multiply(sums, memory, stage, column, row, thread)``: one stage added to the sums of a
+    thread whose first stands at ``column`` and ``row``."""
     tile, lanes = shape.tile, shape.lanes
     pixels = (shape.pixel_row, tile.pixels // (tile.per_pixel // lanes))
     channels = (shape.channel_row, tile.channels // (tile.per_channel // lanes))
@@ -123,46 +137,66 @@ def product(shape: Sharing) -> Any:
         )
 
         @inlined
-        def multiply(sums, memory, slot, column, row):
+        def multiply(sums, memory, slot, column, row, thread):
             base = slot * stage
-            return inner(sums, memory, base + apart + row * lanes, memory, base + column * lanes)
+            return inner(sums, memory, base + apart + row, memory, base + column)
     else:
         inner = tile_product(
             tile.per_pixel, tile.per_channel, tile.depth, pixels, channels, shape.dtype
         )
 
         @inlined
-        def multiply(sums, memory, slot, column, row):
+        def multiply(sums, memory, slot, column, row, thread):
             base = slot * stage
-            return inner(sums, memory, base + row * lanes, memory, base + apart + column * lanes)
+            return inner(sums, memory, base + row, memory, base + apart + column)
 
     return multiply
 
 
 @dataclass(frozen=True)
-class Sums:
-    """A thread's sums and how the epilogue takes them: vector after vector."""
+class Scheme:
+    """What a kernel must know of a tile: where the factors lie in shared memory, who holds which
+    sums, and the functions that make them."""
 
-    count: int
-    vectors: int
-    """Vectors of columns."""
-    rows: int
+    shape: Sharing
+    place: Any
+    """``place(thread)``: the column and the row of the thread's first sum."""
+    multiply: Any
+    """``multiply(sums, memory, stage, column, row, thread)``: one stage added."""
     zero: Any
     take: Any
     """``take(sums, i)``: the i-th vector: of a vector of columns, row after row."""
+    lanes: int
+    """Numbers of such a vector."""
+    vectors: int
+    """Of columns."""
+    rows: int
+    next_column: int
+    """From one vector of columns to the next."""
+    row_of: Any
+    """``row_of(r)``: the thread's r-th row, counted from its first."""
 
 
 @cache
-def sums(shape: Sharing) -> Sums:
-    """The functions that hold a thread's sums for a tile."""
-    tile, lanes = shape.tile, shape.lanes
-    columns, rows = tile.per_pixel, tile.per_channel
-    if not shape.pixels_last:
-        columns, rows = rows, columns
-    count = columns * rows
-    return Sums(
-        count, columns // lanes, rows, zeros(count, shape.dtype),
-        vector_of(count, lanes, shape.dtype),
+def _scheme(tile: Tile, dtype: str, pixels_last: bool) -> Scheme:
+    shape = sharing(tile, dtype, pixels_last)
+    lanes = shape.lanes
+    columns, rows, wide, tall = tile.per_pixel, tile.per_channel, tile.pixels, tile.channels
+    if not pixels_last:
+        columns, rows, wide, tall = rows, columns, tall, wide
+    count, row_gap = columns * rows, tall // (rows // lanes)
+    place = thread_places(tile, pixels_last)
+
+    @inlined
+    def first(thread):
+        column, row = place(thread)
+        return column * lanes, row * lanes
+
+    @inlined
+    def row_of(r):
+        return r // lanes * row_gap + r % lanes
+
+    return Scheme(
+        shape, first, product(shape), zeros(count, dtype), vector_of(count, lanes, dtype), lanes,
+        columns // lanes, rows, wide // (columns // lanes), row_of,
     )
-
-
