@@ -11,6 +11,7 @@ from ... import device
 from ...device import DeviceArray
 from ...spec import LEAKY_SLOPE, Conv2dSpec
 from . import implicit_gemm, launcher
+from .patches import FACTS, Patches
 from .staging import dense, staged
 from .tiles import FLOAT32, FLOAT64, Tile, fitting
 
@@ -73,14 +74,17 @@ def run(
 
 def launch(
     spec: Conv2dSpec, x: DeviceArray, packed: Packed, bias: DeviceArray | None, out: DeviceArray,
-    tile: Tile,
+    tile: Tile, patches: Patches | None = None,
 ) -> None:
-    """The same with a given tile."""
+    """The same with a given tile; with ``patches`` out has the pooled maps."""
     check_places(spec, x, packed, out)
     oc, ic = spec.OC // spec.G, spec.IC // spec.G
     pixels, plane = spec.N * spec.OH * spec.OW, spec.OH * spec.OW
     channel_tiles, pixel_tiles = -(-oc // tile.channels), -(-pixels // tile.pixels)
-    vectors = _whole_vectors(spec, out, packed.order)
+    names = implicit_gemm.GEOMETRY
+    if patches is not None:
+        pixel_tiles, names = patches.count, (*names, *FACTS)
+    vectors = patches is None and _whole_vectors(spec, out, packed.order)
 
     def numbers() -> list[int]:
         found = {
@@ -91,12 +95,13 @@ def launch(
             **dict(zip(("on", "oc", "oh", "ow"), out.steps, strict=True)),
             "row": packed.row, "channel_tiles": channel_tiles, "pixel_tiles": pixel_tiles,
             "vectors": int(vectors),
+            **dict(zip(FACTS, patches.facts if patches else (), strict=False)),
         }
-        return [found[name] for name in implicit_gemm.GEOMETRY]
+        return [found[name] for name in names]
 
     constants = (
         tile, spec.dtype, packed.order, spec.KH, spec.KW, spec.padding_mode, spec.activation,
-        bias is not None,
+        bias is not None, patches and patches.window,
     )
     launcher.launch(
         implicit_gemm.convolution, constants, channel_tiles * pixel_tiles * spec.G,
@@ -104,7 +109,8 @@ def launch(
             x.pointer, packed.weights.pointer, 0 if bias is None else dense(bias).pointer,
             out.pointer, LEAKY_SLOPE,
             launcher.geometry(
-                (spec, tile, packed.row, packed.order, x.steps, out.steps, vectors), out, numbers
+                (spec, tile, packed.row, packed.order, x.steps, out.steps, vectors, patches), out,
+                numbers,
             ),
         ), out,
     )
