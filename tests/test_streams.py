@@ -143,13 +143,13 @@ def seen(monkeypatch: Any) -> dict[str, list[Any]]:
     """Pairs (who waits, for whom), and the streams of launches."""
     launcher = import_module("fastconv.backends.cuda.launcher")
     found: dict[str, list[Any]] = {"waits": [], "launches": []}
-    launch = launcher.launch
+    launch = launcher.Launch.__call__
 
-    def noted(build: Any, constants: Any, blocks: int, arguments: Any, on: Any) -> None:
-        found["launches"].append(on.stream)
-        launch(build, constants, blocks, arguments, on)
+    def noted(self: Any, *pointers: int) -> None:
+        found["launches"].append(self._stream)
+        launch(self, *pointers)
 
-    monkeypatch.setattr(launcher, "launch", noted)
+    monkeypatch.setattr(launcher.Launch, "__call__", noted)
     monkeypatch.setattr(
         streams, "_wait", lambda device, stream, other: found["waits"].append((stream, other))
     )

@@ -223,9 +223,9 @@ def convolution(
                     x + width * base_of(s + bases, p), i32(channel + ih * xh + iw * xw), there,
                 )
 
-    pixel = patches.pixel_of(window, AT) if pooled else None
-    keep = patches.keeping(tile, computed, planes, lanes) if pooled else None
-    pool = patches.pooling(tile, window, dtype, planes, AT) if pooled else None
+    pixel: Any = patches.pixel_of(window, AT) if window else None
+    keep: Any = patches.keeping(tile, computed, planes, lanes) if window else None
+    pool: Any = patches.pooling(tile, window, dtype, planes, AT) if window else None
     parts = patches.parts(tile, computed)
 
     @inlined
