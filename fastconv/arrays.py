@@ -209,7 +209,8 @@ def result_like(x: Array, dtype: str, out: object) -> Array:
     same = target is not None and target.pointer == on_card.pointer and (
         target.strides == on_card.strides
     )
-    made = device.checked_out(out, x.shape, dtype, {} if same else {"x": x})
+    read = out if target is None else target
+    made = device.checked_out(read, x.shape, dtype, {} if same else {"x": x})
     given: Any = device.together(None, x=x, out=made)[1] if same else made
     return given  # type: ignore[no-any-return]
 

@@ -7,6 +7,7 @@ in their addresses only, nothing is looked at again but whether they overlap.
 from __future__ import annotations
 
 from collections.abc import Callable
+from threading import Lock
 from typing import Any
 
 from .. import arrays, config, device
@@ -22,7 +23,7 @@ class Bound:
     """What a plan has prepared, for at most ``most`` kinds of calls."""
 
     def __init__(self, most: int) -> None:
-        self._most = most
+        self._most, self._lock = most, Lock()
         self._known: dict[Any, tuple[Callable[[int, int], None], DeviceArray, DeviceArray]] = {}
 
     def repeat(self, x: DeviceArray, out: DeviceArray | None) -> DeviceArray | None:
@@ -60,9 +61,10 @@ class Bound:
             return
         x_seen, out_seen = (arrays.logical(a, spec.layout) for a in (x, result))  # type: ignore[arg-type]
         launch = bound(choice.spec, x_seen, packed, bias, out_seen)
-        while len(self._known) >= self._most:
-            del self._known[next(iter(self._known))]
-        self._known[key] = launch, _without_owner(x), _without_owner(result)
+        with self._lock:
+            while len(self._known) >= self._most:
+                del self._known[next(iter(self._known))]
+            self._known[key] = launch, _without_owner(x), _without_owner(result)
 
 
 def _without_owner(a: DeviceArray) -> DeviceArray:

@@ -68,7 +68,7 @@ def _compiled(build: Callable[..., Source], constants: tuple[Any, ...], device: 
         source.signature, launch_bounds=(source.threads, source.blocks)
     )(source.function)
     (only,) = kernel.overloads.values()
-    function = only._codelibrary.get_cufunc()
+    function = only.library.get_cufunc()
     return int(function.handle), (kernel, function), source
 
 
