@@ -42,6 +42,8 @@ def _numba_reason() -> str | None:
 
 
 INSTALL_CUDA = 'pip install "fastconv[cuda]"'
+OLDEST_GPU = (8, 0)
+"""Compute capability that the kernels are written for."""
 
 
 def _cuda_reason() -> str | None:
@@ -63,6 +65,13 @@ def _cuda_reason() -> str | None:
         cuda = import_module("numba.cuda")
         if not cuda.is_available():
             return f"no GPU answers ({cuda.cuda_error()}); its driver may be older than CUDA 13"
+        newest = max(gpu.compute_capability for gpu in cuda.list_devices())
+        if newest < OLDEST_GPU:
+            return (
+                f"the GPU has compute capability {'.'.join(map(str, newest))}; the kernels need "
+                f"{'.'.join(map(str, OLDEST_GPU))} (Ampere) or newer, for its asynchronous copies "
+                f"and its tensor cores"
+            )
     except Exception as error:
         return f"numba.cuda does not work here ({error}); {INSTALL_CUDA}"
     return None

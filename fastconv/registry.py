@@ -200,7 +200,7 @@ WINOGRAD = {2: (2, 3, 5), 4: (2, 3, 4, 5), 6: (3,)}
 """Side of a Winograd tile of outputs → the numbers of kernel taps that it has transforms for."""
 
 
-def _winograd(m: int) -> WhyNot:
+def _winograd(m: int, else_why_not: WhyNot = _patch) -> WhyNot:
     def why_not(spec: Conv2dSpec) -> str | None:
         if spec.KH != spec.KW or spec.SH != spec.SW:
             return "Winograd's transforms here take square kernels and one stride for both axes"
@@ -211,7 +211,7 @@ def _winograd(m: int) -> WhyNot:
                 f"there is no transform to {m}×{m} outputs for a {spec.KH}×{spec.KW} kernel at "
                 f"stride {spec.SH}"
             )
-        return _patch(spec)
+        return else_why_not(spec)
 
     return why_not
 
@@ -247,14 +247,12 @@ def _card_conv(spec: Conv2dSpec) -> str | None:
 
 
 def _card_winograd(m: int) -> WhyNot:
+    transforms = _winograd(m, _card_conv)
+
     def why_not(spec: Conv2dSpec) -> str | None:
-        if spec.KH != spec.KW:
-            return "Winograd's transforms here take square kernels"
         if spec.SH > 1 or spec.SW > 1:
-            return "Winograd's transforms on the card have no stride"
-        if spec.KH not in WINOGRAD[m]:
-            return f"there is no transform to {m}×{m} outputs for a {spec.KH}×{spec.KW} kernel"
-        return _card_conv(spec)
+            return "Winograd's transforms on a GPU have no stride"
+        return transforms(spec)
 
     return why_not
 
@@ -277,17 +275,25 @@ def _card_few(spec: Conv2dSpec) -> str | None:
 
 NARROWEST_TENSOR = 8
 """Output channels of a group below which an instruction of the tensor cores is mostly padding."""
+LONGEST_TENSOR = 1 << 15
+"""Products of a sum up to which tensor cores, which cut off what they add, keep to their stated
+errors."""
 
 
 def _card_tensor(*dtypes: str) -> WhyNot:
+    """For products of numbers in a format that holds or approximates those of ``dtypes``."""
+
     def why_not(spec: Conv2dSpec) -> str | None:
+        channels, products = spec.OC // spec.G, spec.IC // spec.G * spec.KH * spec.KW
         if spec.dtype not in dtypes:
             return f"its tensor-core format takes {' and '.join(dtypes)}, not {spec.dtype}"
-        if spec.OC // spec.G < NARROWEST_TENSOR:
+        if channels < NARROWEST_TENSOR:
             return (
-                f"{spec.OC // spec.G} output channels in a group; tensor cores compute "
+                f"{channels} output channels in a group; tensor cores compute "
                 f"{NARROWEST_TENSOR} at once and would be idle for the most part"
             )
+        if products > LONGEST_TENSOR:
+            return f"its sums of {products} products would be too inexact; {LONGEST_TENSOR} are not"
         return _card_conv(spec)
 
     return why_not
@@ -325,7 +331,7 @@ _CUDA = (
     _on_card("conv2d", "direct", _card_conv),
     _on_card("conv2d", "winograd4", _card_winograd(4), direct_sum=False, rms_error=5e-6),
     _on_card("conv2d", "tf32x3", _card_tensor("float32"), direct_sum=False, rms_error=2e-6),
-    _on_card("conv2d", "tf32", _card_tensor("float32"), direct_sum=False, rms_error=1e-3),
+    _on_card("conv2d", "tf32", _card_tensor("float32"), direct_sum=False, rms_error=2e-3),
     _on_card("conv2d", "bf16", _card_tensor("float32"), direct_sum=False, rms_error=4e-3),
     _on_card("conv2d", "tensor", _card_tensor(*HALF), direct_sum=False, rms_error=2e-6),
     _on_card("conv2d", "im2col", _card_conv),

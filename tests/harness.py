@@ -52,12 +52,20 @@ SIMULATED_WORK, SIMULATED_BLOCKS = 6_000, 3
 each, and blocks of the smallest tile, at some fifty milliseconds."""
 SIMULATED_SHARE = {"conv2d": 4, "pool2d": 6, "activation": 5}
 """Of the cases left one in so many: those that cross tiles have tests of their own."""
+_WARPS = ("1x1_s2", "oc9", "ic33", "ow17", "pixels33", "3x3_overlapping")
+SIMULATED_SLOWLY = {
+    "winograd4": ("tiles5", "tiles_dilated_far", "group_of3", "rank1_5", "5x5_avg"),
+    **dict.fromkeys(("tf32x3", "tf32", "bf16", "tensor"), _WARPS),
+}
+"""The cases of algorithms that make dozens of products, or whose lanes wait for one another."""
 
 
 def affordable(row: Kernel, case: Case) -> bool:
     """Whether a test can wait for it: all that do not run in numba's simulator."""
     if row.backend != "cuda" or not device.SIMULATED:
         return True
+    if row.algorithm in SIMULATED_SLOWLY:
+        return case.name in SIMULATED_SLOWLY[row.algorithm]
     n, channels, *picture = (*out_shape(case), 1, 1)[:4]
     blocks = 1
     if row.algorithm in ("direct", "im2col", "phases") and isinstance(

@@ -513,6 +513,24 @@ def test_importing_fastconv_leaves_cuda_alone() -> None:
         assert out.strip() == "[]"
 
 
+def test_a_card_that_is_too_old_is_refused(monkeypatch: Any) -> None:
+    from fastconv import dispatch
+
+    def found(*capabilities: tuple[int, int]) -> str | None:
+        gpus = [type("Gpu", (), {"compute_capability": c}) for c in capabilities]
+        cuda = type("Cuda", (), {"is_available": staticmethod(lambda: True),
+                                 "list_devices": staticmethod(lambda: gpus)})
+        monkeypatch.setattr(dispatch, "import_module", lambda name: cuda)
+        return dispatch._cuda_reason()
+
+    monkeypatch.setattr(dispatch, "SIMULATED", False)
+    monkeypatch.setattr(dispatch, "find_spec", lambda name: name)
+    monkeypatch.setattr(dispatch, "_driver", lambda: True)
+    assert "has compute capability 7.5; the kernels need 8.0" in str(found((6, 1), (7, 5)))
+    assert found((8, 0)) is None
+    assert found((6, 1), (9, 0)) is None
+
+
 def test_an_absent_card_is_said_with_the_cure() -> None:
     out = _plain("""
         import numpy as np, fastconv as fc
@@ -602,7 +620,8 @@ def test_the_run_on_a_card_is_rehearsed(tmp_path: Path) -> None:
 
     found = json.loads(output.read_text())
     assert found["simulated"]
-    assert {row["row"] for row in found["layers"]} >= {"conv2d.direct@cuda", "conv2d.planar@cuda"}
+    conv = ("direct", "planar", "winograd4", "tf32x3", "tf32", "bf16", "tensor")
+    assert {row["row"] for row in found["layers"]} >= {f"conv2d.{name}@cuda" for name in conv}
     assert len(found["correctness"]) > 40
     assert all(row["seconds"] > 0 for row in found["memory_bound"])
     assert not found["left_out"]

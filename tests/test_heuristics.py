@@ -10,7 +10,7 @@ from cases import CASES, Case
 from fastconv import heuristics
 from fastconv.heuristics import SPECIAL, prices
 from fastconv.heuristics.features import counts
-from fastconv.registry import ROWS, Kernel, rows
+from fastconv.registry import ROWS, Kernel, rows, too_inexact
 from fastconv.spec import Conv2dSpec
 
 every_row = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
@@ -20,10 +20,12 @@ LARGE = Conv2dSpec.of((4, 64, 56, 56), (64, 64, 3, 3), padding=1)
 
 
 def cases(row: Kernel) -> list[Case]:
-    """Those that the row accepts."""
-    return [
-        c for c in CASES if c.op == row.op and row.why_not(c.spec.kernel_spec) is None
-    ]
+    """Those that the row accepts, in float32 or, where it takes halves alone, in float16."""
+    for dtype in ("float32", "float16"):
+        all_of_type = (c.with_spec(dtype=dtype) for c in CASES if c.op == row.op)
+        if found := [c for c in all_of_type if row.why_not(row.sees(c.spec)) is None]:
+            return found
+    return []
 
 
 def test_prices_are_those_of_the_rows() -> None:
@@ -106,3 +108,26 @@ def _timed(able: list[Kernel]) -> float:
     start = time.perf_counter()
     heuristics.rank(able, LARGE)
     return time.perf_counter() - start
+
+
+@pytest.mark.parametrize(("x", "w", "precision", "dtype", "wanted"), [
+    ((32, 64, 56, 56), (64, 64, 3, 3), "default", "float32", "winograd4"),
+    ((32, 512, 7, 7), (512, 512, 3, 3), "default", "float32", "winograd4"),
+    ((32, 16, 224, 224), (16, 16, 3, 3), "default", "float64", "winograd4"),
+    ((32, 256, 56, 56), (64, 256, 1, 1), "default", "float32", "tf32x3"),
+    ((32, 64, 56, 56), (64, 64, 7, 7), "default", "float32", "tf32x3"),
+    ((32, 64, 56, 56), (64, 64, 3, 3), "default", "bfloat16", "tensor"),
+    ((32, 64, 56, 56), (64, 64, 3, 3), "fast", "float32", "bf16"),
+    ((32, 64, 56, 56), (64, 64, 3, 3), "strict", "float32", "direct"),
+    ((1, 3, 8, 8), (4, 3, 3, 3), "default", "float32", "planar"),
+])
+def test_a_card_gets_what_its_model_says(
+    x: tuple[int, ...], w: tuple[int, ...], precision: str, dtype: str, wanted: str
+) -> None:
+    """The prices are guesses; this holds what they were meant to say."""
+    spec = Conv2dSpec.of(x, w, padding=w[2] // 2, precision=precision, dtype=dtype)
+    able = [
+        row for row in rows("conv2d") if row.backend == "cuda"
+        and row.why_not(row.sees(spec)) is None and too_inexact(row, precision) is None
+    ]
+    assert heuristics.rank(able, spec.kernel_spec, packed=True)[0].algorithm == wanted

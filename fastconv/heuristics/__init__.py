@@ -6,7 +6,8 @@ multiplications with all padding to panels and tiles, cells moved, bytes, blocks
 are fitted to measurements by ``python -m benchmarks.calibrate``, for each kind of processor that
 it has been run on: what a multiplication costs beside a load differs between them. Other
 processors take the prices of the first, an Intel Xeon with AVX-512. Only the ratios of prices
-decide. Those of the CUDA rows are guesses from data sheets, measured on no card.
+decide. Those of the CUDA rows are guesses for an H100 from its data sheet and from what the inner
+loops compile to, measured on no card.
 
 Pure functions of the spec. The ranking does not depend on the number of threads, so that no
 number of threads changes a result's bits.

@@ -150,6 +150,9 @@ def winograd(m: int) -> Callable[[Conv2dSpec, int], Features]:
         found["transformed_in"] = all_points * ins
         found["transformed_out"] = all_points * outs
         found["gathered"] = spec.N * spec.IC * spec.IH * spec.IW
+        # A GPU's tiles are all whole; between its three launches lie cells of all points.
+        found["tile_products"] = tiles * points * phases * icg * up(ocg, NARROWEST_TILE)
+        found["tile_cells"] = tiles * points * (phases * icg + ocg)
         # Weights that would not stay in the cache are transformed again for each block of tiles.
         size = itemsize(spec.dtype) * lanes
         kept = panel * size <= CACHE_BYTES

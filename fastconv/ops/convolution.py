@@ -60,10 +60,12 @@ def conv2d(
         live on a GPU (CuPy, PyTorch, Numba, DLPack) are computed there, and give one of their
         library; with ``backend="cuda"`` NumPy arrays are copied there and the result back.
     precision : {"strict", "default", "fast"}
-        "strict" admits only direct summation. Under "default" an FFT may be chosen, which
-        spreads a NaN or an infinity in ``x`` over its tile, and kernels that are sums of few
-        products of a column and a row may be run as such ("separable"), which spreads it over
-        a few rows.
+        "strict" admits only direct summation. Under "default" an FFT or Winograd's transforms may
+        be chosen, which spread a NaN or an infinity in ``x`` over its tile; kernels that are sums
+        of few products of a column and a row may be run as such ("separable"), which spreads it
+        over a few rows; and on a GPU tensor cores may take each float32 product as three
+        ("tf32x3"), which makes a NaN of an infinity. "fast" admits larger errors: large tiles,
+        and on a GPU tensor cores that round float32 to TF32 or bfloat16.
     out : ndarray, optional
         Receives the result; must not overlap an input.
 

@@ -14,16 +14,14 @@ from .launcher import Source
 from .primitives import (
     arrived,
     i32,
-    inlined,
     loader,
     quotient,
     remainder,
     sent,
     shared_memory,
-    vector_copier,
     vector_storer,
 )
-from .tiles import Tile
+from .tiles import Tile, row_copier
 
 GEOMETRY = ("terms", "pixel_row", "channel_row", "out_row", "out_point", "out_group",
             "channel_tiles", "groups")
@@ -39,15 +37,12 @@ def products(tile: Tile, dtype: str, order: str) -> Source:
     """
     planes = order == "planes"
     scheme = tile.scheme(dtype, planes)
-    shape, lanes = scheme.shape, scheme.shape.lanes
-    threads, depth, stages = tile.threads, tile.depth, tile.stages
+    shape, depth, stages = scheme.shape, tile.depth, tile.stages
     memory = shared_memory(shape.nbytes)
     place, multiply, zero, take = scheme.place, scheme.multiply, scheme.zero, scheme.take
-    copy, wait = vector_copier(dtype), arrived(stages - 2)
-    number, store = loader("int64"), vector_storer(dtype, scheme.lanes)
+    wait, number = arrived(stages - 2), loader("int64")
+    store = vector_storer(dtype, scheme.lanes)
     P, C = tile.pixels, tile.channels
-    stage_size, apart = shape.stage, depth * shape.pixel_row
-    pixel_row, channel_row = shape.pixel_row, shape.channel_row
     vectors, rows = scheme.vectors, scheme.rows
     next_column, row_of = scheme.next_column, scheme.row_of
     size = 8 if dtype == "float64" else 4
@@ -55,27 +50,8 @@ def products(tile: Tile, dtype: str, order: str) -> Source:
     g_out_row, g_point, g_group = AT["out_row"], AT["out_point"], AT["out_group"]
     g_tiles, g_groups = AT["channel_tiles"], AT["groups"]
 
-    def rows_of(width: int, shared_row: int, start: int):  # type: ignore[no-untyped-def]
-        """Copies ``depth`` rows of one factor, ``width`` numbers each."""
-        of_row = width // lanes
-        turns, whole = -(-depth * of_row // threads), depth * of_row % threads == 0
-
-        @inlined
-        def fetch(s, slot, k0, base, at0, row, terms, reach, thread):
-            for i in range(turns):
-                e = i32(thread + i * threads)
-                if whole or e < depth * of_row:
-                    k, at = i32(e // of_row), i32(e % of_row * lanes)
-                    there = (i32(k0 + k) < terms) & (i32(at0 + at) < reach)
-                    copy(
-                        s, i32(slot * stage_size + start + k * shared_row + at),
-                        base, (k0 + k) * row + at0 + at, there,
-                    )
-
-        return fetch
-
-    fetch_pixels = rows_of(P, pixel_row, 0)
-    fetch_channels = rows_of(C, channel_row, apart)
+    fetch_pixels = row_copier(shape, channels=False)
+    fetch_channels = row_copier(shape, channels=True)
 
     def kernel(a, b, c, pixels, pixel_tiles, geometry):
         thread, block = cuda.threadIdx.x, cuda.blockIdx.x

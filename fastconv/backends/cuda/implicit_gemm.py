@@ -36,11 +36,10 @@ from .primitives import (
     sent,
     shared_memory,
     storer,
-    vector_copier,
     vector_storer,
     within,
 )
-from .tiles import Tile
+from .tiles import Tile, row_copier
 
 NOWHERE = -(1 << 30)
 """Row of a pixel beyond the last one: no tap reaches the picture from there."""
@@ -128,7 +127,7 @@ def convolution(
     facts = lefts + 4 * tile.pixels
     memory = shared_memory(facts + 4 * entries)
     place, multiply, zero, take = scheme.place, scheme.multiply, scheme.zero, scheme.take
-    copy, copy_vector = copier(dtype), vector_copier(computed)
+    copy, fetch_rows = copier(dtype), row_copier(shape, channels=True)
     wait = arrived(stages - 2)
     number, load, store = loader("int32", space="shared"), loader(dtype), storer(dtype)
     store_vector, push = vector_storer(dtype, lanes), pushed(lanes, computed)
@@ -137,18 +136,13 @@ def convolution(
     cell, there_is = padding(mode)
     split, f = term(order, KH, KW), activation(name, computed)
     P, C = tile.pixels, tile.channels
-    stage_size, apart = shape.stage, depth * shape.pixel_row
-    pixel_row, channel_row = shape.pixel_row, shape.channel_row
-    copied = shape.lanes  # channels at once
-    vectors_of_row = C // copied
-    weight_copies = -(-depth * vectors_of_row // threads)
+    stage_size, pixel_row = shape.stage, shape.pixel_row
     per_pass = threads // depth if not planes else threads // P
     pixel_copies = -(-P // per_pass) if not planes else -(-depth // per_pass)
     column_vectors, rows = scheme.vectors, scheme.rows
     next_column, row_of = scheme.next_column, scheme.row_of
     nothing = (np.float64 if computed == "float64" else np.float32)(0)
     size, width = (8 if computed == "float64" else 4), {"float64": 8, "float32": 4}.get(dtype, 2)
-    always_full = depth * vectors_of_row % threads == 0
     mapped = mode != "zeros"
     G = AT
     g_pixels, g_plane, g_OW, g_IH, g_IW = (G[n] for n in ("pixels", "plane", "OW", "IH", "IW"))
@@ -162,16 +156,8 @@ def convolution(
     @inlined
     def fetch_weights(s, slot, k0, w, group, oc0, thread, geometry):
         terms, row = number(geometry, g_terms), number(geometry, g_row)
-        base = w + size * (i32(group * terms + k0) * row + oc0)
-        for i in range(weight_copies):
-            e = i32(thread + i * threads)
-            if always_full or e < depth * vectors_of_row:
-                k, at = i32(e // vectors_of_row), i32(e % vectors_of_row * copied)
-                there = (i32(k0 + k) < terms) & (i32(oc0 + at) < row)
-                copy_vector(
-                    s, i32(slot * stage_size + apart + k * channel_row + at),
-                    base, i32(k * row + at), there,
-                )
+        of_group = w + size * (group * terms * row)
+        fetch_rows(s, slot, k0, of_group, oc0, row, terms, row, thread)
 
     if planes:
         @inlined

@@ -23,10 +23,10 @@ from .intrinsics import (
     _tuple,
     _wide,
 )
+from .linear import Rows, both_axes
 
 NOWHERE = -(1 << 62)
 """An offset of :func:`patch_loader` where there is no cell, but padding."""
-Rows = tuple[tuple[float, ...], ...]
 
 
 @cache
@@ -138,89 +138,34 @@ def spaced_storer(dtype: str, n: int, computed: str) -> Any:
     return store
 
 
+class _Building:
+    """The arithmetic of :mod:`.linear` as instructions."""
+
+    def __init__(self, builder: Any) -> None:
+        self._builder = builder
+        self.add, self.subtract = builder.fadd, builder.fsub
+
+    def scale(self, a: Any, factor: float) -> Any:
+        return self._builder.fmul(a, ir.Constant(a.type, factor))
+
+    def accumulate(self, a: Any, factor: float, b: Any) -> Any:
+        return self._builder.fma(a, ir.Constant(a.type, factor), b)
+
+
 @cache
 def transformer(matrix: Rows, dtype: str) -> Any:
-    """``transform(values)``: M · V · Mᵀ of a square patch V, row after row.
-
-    Rows of M that differ by a sign in every other coefficient are computed together, and so are
-    columns: those of the points ±p.
-    """
+    """``transform(values)``: M · V · Mᵀ of a square patch V, row after row."""
     kind = _KINDS[dtype]
-    inner, outer = len(matrix[0]), len(matrix)
-    given, result = (types.UniTuple(kind.value, n * n) for n in (inner, outer))
+    given, result = (types.UniTuple(kind.value, n * n) for n in (len(matrix[0]), len(matrix)))
 
     @intrinsic
     def transform(typingctx, values):
         def generate(context, builder, signature, args):
-            patch = [
-                [builder.extract_value(args[0], i * inner + j) for j in range(inner)]
-                for i in range(inner)
-            ]
-            down = [_applied(builder, matrix, [row[j] for row in patch]) for j in range(inner)]
-            across = [
-                _applied(builder, matrix, [down[j][i] for j in range(inner)])
-                for i in range(outer)
-            ]
-            return _tuple(context, builder, result, [v for row in across for v in row])
+            patch = [builder.extract_value(args[0], i) for i in range(given.count)]
+            return _tuple(
+                context, builder, result, both_axes(_Building(builder), matrix, patch)
+            )
 
         return _signature(result, given), generate
 
     return transform
-
-
-def _applied(builder: Any, matrix: Rows, values: list[Any]) -> list[Any]:
-    """M · v, with what neighbouring columns or rows have in common taken once."""
-    columns, rows = [list(column) for column in zip(*matrix, strict=True)], len(matrix)
-    values = list(values)
-    j = 0
-    while j + 1 < len(columns):
-        a, b = columns[j], columns[j + 1]
-        if rows > 1 and any(a[1::2]) and all(
-            y == (-x if i % 2 else x) for i, (x, y) in enumerate(zip(a, b, strict=True))
-        ):
-            total = builder.fadd(values[j], values[j + 1])
-            values[j + 1] = builder.fsub(values[j], values[j + 1])
-            values[j] = total
-            columns[j] = [0.0 if i % 2 else x for i, x in enumerate(a)]
-            columns[j + 1] = [x if i % 2 else 0.0 for i, x in enumerate(a)]
-            j += 1
-        j += 1
-    found: list[Any] = []
-    i = 0
-    lines = list(zip(*columns, strict=True))
-    while i < rows:
-        line = lines[i]
-        mirrored = tuple(-x if k % 2 else x for k, x in enumerate(line))
-        if i + 1 < rows and any(line[1::2]) and any(line[::2]) and lines[i + 1] == mirrored:
-            odd = _sum(builder, line[1::2], values[1::2])
-            even = _sum(builder, line[::2], values[::2])
-            found += [builder.fadd(even, odd), builder.fsub(even, odd)]
-            i += 1
-        elif i + 1 < rows and any(line[1::2]) and any(line[::2]) and lines[i + 1] == tuple(
-            -x for x in mirrored
-        ):
-            odd = _sum(builder, line[1::2], values[1::2])
-            even = _sum(builder, line[::2], values[::2])
-            found += [builder.fadd(odd, even), builder.fsub(odd, even)]
-            i += 1
-        else:
-            found.append(_sum(builder, line, values))
-        i += 1
-    return found
-
-
-def _sum(builder: Any, factors: Any, values: list[Any]) -> Any:
-    """Σ factor · value, the plain ones first."""
-    terms = sorted(
-        ((f, v) for f, v in zip(factors, values, strict=True) if f),
-        key=lambda term: abs(term[0]) != 1,
-    )
-    total = None
-    for f, v in terms:
-        if total is None:
-            total = v if f == 1 else builder.fmul(v, ir.Constant(v.type, f))
-        elif abs(f) == 1:
-            total = builder.fadd(total, v) if f == 1 else builder.fsub(total, v)
-        else:
-            total = builder.fma(v, ir.Constant(v.type, f), total)
-    return total if total is not None else ir.Constant(values[0].type, 0.0)

@@ -35,6 +35,7 @@ def _registers(builder: Any, format: str, values: list[Any]) -> list[Any]:
     if kind == "tf32":
         return [_kept(builder, values[0])]
     if kind == "tf32x3":
+        # Of the rest the core cuts off what TF32 lacks; "cvt" would take longer than products.
         kept = _kept(builder, values[0])
         rest = builder.fsub(values[0], builder.bitcast(kept, _F32))
         return [kept, builder.bitcast(rest, _I32)]
@@ -45,13 +46,16 @@ def _registers(builder: Any, format: str, values: list[Any]) -> list[Any]:
 def _multiplied(builder: Any, format: str, a: list[Any], b: list[Any], c: list[Any]) -> list[Any]:
     kind = format.split()[0]
     shape = _SHAPES["tf32" if kind == "tf32x3" else kind]
+    given = [*a, *b, *c]
     four = ir.LiteralStructType([_F32] * 4)
-    made = _asm(
-        builder,
+    instruction = ir.InlineAsm(
+        ir.FunctionType(four, [value.type for value in given]),
         f"mma.sync.aligned.{shape} {{$0,$1,$2,$3}}, {{$4,$5,$6,$7}}, {{$8,$9}}, "
         "{$10,$11,$12,$13};",
-        "=f,=f,=f,=f,r,r,r,r,r,r,f,f,f,f", [*a, *b, *c], four, False,
+        "=f,=f,=f,=f,r,r,r,r,r,r,f,f,f,f",
     )
+    # All lanes take part: the compiler must not move it to where only some of them come.
+    made = builder.call(instruction, given, attrs=("convergent",))
     return [builder.extract_value(made, i) for i in range(4)]
 
 
@@ -134,11 +138,7 @@ def rounded_to_tf32(typingctx, value):
 
     def generate(context, builder, signature, args):
         bits = _asm(builder, "cvt.rna.tf32.f32 $0, $1;", "=r,f", [args[0]], _I32, False)
-        return builder.bitcast(_masked(builder, bits), _F32)
+        # PTX leaves open what stands in the bits that TF32 lacks.
+        return builder.bitcast(builder.and_(bits, ir.Constant(_I32, _KEPT)), _F32)
 
     return _signature(types.float32, types.float32), generate
-
-
-def _masked(builder: Any, bits: Any) -> Any:
-    """PTX leaves the bits that TF32 lacks open."""
-    return builder.and_(bits, ir.Constant(_I32, _KEPT))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from .primitives import BYTES, inlined, tile_product, vector_of, zeros
+from .primitives import BYTES, i32, inlined, tile_product, vector_copier, vector_of, zeros
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,36 @@ def sharing(tile: Tile, dtype: str, pixels_last: bool) -> Sharing:
         tile, dtype, pixels_last, pixel_row, channel_row,
         tile.depth * (pixel_row + channel_row), lanes,
     )
+
+
+@cache
+def row_copier(shape: Sharing, *, channels: bool) -> Any:
+    """``fetch(memory, stage, k0, factor, at0, row, terms, reach, thread)``: copies a stage's rows
+    of one factor, the channels' or the pixels', which are whole vectors: terms from ``k0`` on,
+    numbers of a row from ``at0`` on, 0 beyond ``terms`` and ``reach``."""
+    tile, lanes = shape.tile, shape.lanes
+    size = 8 if shape.dtype == "float64" else 4
+    of_row = (tile.channels if channels else tile.pixels) // lanes
+    shared_row = shape.channel_row if channels else shape.pixel_row
+    start = tile.depth * shape.pixel_row if channels else 0
+    threads, vectors, stage = tile.threads, tile.depth * of_row, shape.stage
+    turns, whole = -(-vectors // threads), vectors % threads == 0
+    copy = vector_copier(shape.dtype)
+
+    @inlined
+    def fetch(memory, slot, k0, factor, at0, row, terms, reach, thread):
+        base = factor + size * (k0 * row + at0)
+        for i in range(turns):
+            e = i32(thread + i * threads)
+            if whole or e < vectors:
+                k, at = i32(e // of_row), i32(e % of_row * lanes)
+                there = (i32(k0 + k) < terms) & (i32(at0 + at) < reach)
+                copy(
+                    memory, i32(slot * stage + start + k * shared_row + at),
+                    base, i32(k * row + at), there,
+                )
+
+    return fetch
 
 
 @cache

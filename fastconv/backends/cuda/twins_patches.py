@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import operator
 from functools import cache
 from typing import Any
 
-import numpy as np
-
 from ...spec import dtype_of
+from .linear import Rows, both_axes
 from .twins import _cells, _computed
 
 NOWHERE = -(1 << 62)
-Rows = tuple[tuple[float, ...], ...]
 
 
 @cache
@@ -53,13 +52,21 @@ def spaced_storer(dtype: str, n: int, computed: str) -> Any:
     return store
 
 
+class _Reckoning:
+    """The arithmetic of :mod:`.linear` on numbers of one type."""
+
+    def __init__(self, kind: Any) -> None:
+        self._kind = kind
+        self.add, self.subtract = operator.add, operator.sub
+
+    def scale(self, a: Any, factor: float) -> Any:
+        return a * self._kind(factor)
+
+    def accumulate(self, a: Any, factor: float, b: Any) -> Any:
+        return a * self._kind(factor) + b
+
+
 @cache
 def transformer(matrix: Rows, dtype: str) -> Any:
-    factors = np.array(matrix, _computed(dtype))
-    inner = factors.shape[1]
-
-    def transform(values: Any) -> Any:
-        patch = np.array(values, factors.dtype).reshape(inner, inner)
-        return tuple((factors @ patch @ factors.T).ravel())
-
-    return transform
+    arithmetic = _Reckoning(_computed(dtype))
+    return lambda values: tuple(both_axes(arithmetic, matrix, values))

@@ -2,8 +2,14 @@
 
 Each lane reads the registers that it would hold on the card, lays them open to its warp, and
 takes from the other lanes' registers what PTX says that they hold. So a wrong place of a number
-is found here, though no instruction is run. Sums are cut off as a tensor core is known to do at
-worst: towards zero, to the digits of float32, after each instruction.
+is found here, though no instruction is run.
+
+Sums are rounded as measurements of tensor cores found: the terms of an instruction and the sum
+that they are added to are aligned to the largest of them, what lies below its last bits is cut
+off, and so is what float32 cannot hold of the result; an Ampere core does so for each half of the
+terms, with one bit less than a Hopper core (M. Fasi et al., "Numerical behavior of NVIDIA tensor
+cores", 2021; P. Xie et al., "MMA-Sim: bit-accurate reference model of tensor cores and matrix
+cores", 2025).
 """
 
 from __future__ import annotations
@@ -47,6 +53,22 @@ def _parts(format: str, values: Any) -> list[Any]:
         kept = _truncated(values)
         return [kept.astype(np.float64), _truncated(values - kept).astype(np.float64)]
     return [values.astype(dtype_of(kind)).astype(np.float64)]
+
+
+FRACTION = 24
+"""Bits that an Ampere core keeps behind the leading one of the largest number that it adds."""
+
+
+def added(sums: Any, a: Any, b: Any) -> Any:
+    """float32 sums plus Σ a · b over the last axis, as an instruction has them; a and b are
+    float64, and a term's product is exact in it."""
+    for half in np.split(np.arange(a.shape[-1]), 2):
+        terms = np.concatenate([a[..., half] * b[..., half], sums[..., None]], -1)
+        largest = np.abs(terms).max(-1, keepdims=True)
+        last = np.ldexp(1.0, np.frexp(largest)[1] - 1 - FRACTION)
+        whole = np.where(np.isfinite(largest), np.trunc(terms / last) * last, terms)
+        sums = _towards_zero(whole.sum(-1))
+    return sums
 
 
 def _towards_zero(values: Any) -> Any:
@@ -116,8 +138,9 @@ def tensor_product(tile: WarpTile) -> Any:
             passes = ((1, 0), (0, 1), (0, 0)) if format.split else ((0, 0),)
             for k in range(along):
                 for x, y in passes:
-                    added = np.einsum("dht,act->adhc", a_parts[x][:, :, k], b_parts[y][:, :, k])
-                    made = _towards_zero(made.astype(np.float64) + added)
+                    made = added(
+                        made, a_parts[x][None, :, :, None, k], b_parts[y][:, None, None, :, k]
+                    )
             return (totals + made if format.rounds_apart else made).astype(np.float32).ravel()
 
     return multiply

@@ -1,9 +1,9 @@
 """Winograd's convolution in three launches: transform of the pictures, products, transform back.
 
-Y = Aᵀ [Σ_ic (G g Gᵀ) ⊙ (Bᵀ d B)] A for every tile of m×m outputs (``backends/winograd.py``; A. Lavin
-and S. Gray, "Fast algorithms for convolutional neural networks", 2016, §4.1 on the α² products).
-A dilated convolution is several, each on every DH-th row and DW-th column: their tiles stand one
-after the other.
+Y = Aᵀ [Σ_ic (G g Gᵀ) ⊙ (Bᵀ d B)] A for every tile of m×m outputs (``backends/winograd.py``;
+A. Lavin and S. Gray, "Fast algorithms for convolutional neural networks", 2016, §4.1 on the α²
+products). A dilated convolution is several, each on every DH-th row and DW-th column: their tiles
+stand one after the other.
 
 Between the launches lie, for each of the α² points, V (groups · IC, tiles) and M, which is
 (groups · OC, tiles) in the order "planes", for neighbouring threads there take neighbouring tiles,
@@ -43,12 +43,13 @@ VECTORS = (2, 4)
 GEOMETRY = (
     "plane", "across", "tiles_h", "tiles_w", "IH", "IW", "OH", "OW", "DH", "DW", "PT", "PL",
     "IC", "OC", "xn", "xc", "xh", "xw", "on", "oc", "oh", "ow", "v_row", "v_point",
-    "m_row", "m_point", "of_group", "row_of_group", "vectors", "channel_blocks_in", "channel_blocks_out",
+    "m_row", "m_point", "of_group", "row_of_group", "vectors", "channel_blocks_in",
+    "channel_blocks_out",
 )
 """Tiles of a picture and of a row of it, of a phase of the dilation down and across; IC and OC of
-all groups; steps of x and out in cells; numbers from a row of V and M to the next and from a point to the
-next; output channels of a group and numbers of its row in M; whether m results may be stored at
-once."""
+all groups; steps of x and out in cells; numbers from a row of V and M to the next and from a point
+to the next; output channels of a group and numbers of its row in M; whether m results may be
+stored at once; blocks along the channels of x and of out."""
 AT = {name: i for i, name in enumerate(GEOMETRY)}
 
 

@@ -15,9 +15,10 @@ from .primitives import BYTES
 from .staging import dense
 from .tiles import FLOAT32, FLOAT64, Tile, fitting
 
-SCRATCH_BYTES = 32 << 20
-"""Of the tiles that go through all three launches together: what one writes the next may still
-find in the second-level cache (50 MB on an H100; a guess, measured on no card)."""
+SCRATCH_BYTES = 128 << 20
+"""Of the tiles that go through all three launches together. Fewer would stay in the second-level
+cache (50 MB on an H100) from one launch to the next, and cost the host more launches; a guess,
+measured on no card."""
 FEWEST_TILES = 512
 """That go together however many channels they have: below, the products are too narrow."""
 
@@ -64,7 +65,9 @@ def _row(spec: Conv2dSpec) -> int:
 
 def tiling(spec: Conv2dSpec, m: int) -> Tiling:
     """The tiles of a call."""
-    down, right = -(-(-(-spec.OH // spec.DH)) // m), -(-(-(-spec.OW // spec.DW)) // m)
+    down, right = (
+        -(-outputs // (m * apart)) for outputs, apart in ((spec.OH, spec.DH), (spec.OW, spec.DW))
+    )
     rows, columns = down * min(spec.DH, spec.OH), right * min(spec.DW, spec.OW)
     total = spec.N * rows * columns
     side = m + spec.KH - 1
