@@ -19,7 +19,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -94,9 +94,14 @@ class Listed:
 
     @property
     def kind(self) -> tuple[Any, ...]:
-        """Its builder, and the types among its constants."""
+        """Its builder, and among its constants the types, and the classes of tiles and windows
+        with the format that a tensor core multiplies in."""
         types = [c for c in self.constants if isinstance(c, str) and c in TYPES]
-        return self.build.__module__, self.build.__qualname__, *types
+        classes = [
+            (type(c).__name__, getattr(c, "format", None))
+            for c in self.constants if is_dataclass(c)
+        ]
+        return self.build.__module__, self.build.__qualname__, *types, *classes
 
 
 @cache
