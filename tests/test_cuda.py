@@ -555,7 +555,7 @@ def _tool(*arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "0", "PYTHONPATH": str(ROOT)}
     return subprocess.run(
         [sys.executable, "-m", *arguments], cwd=ROOT, env=environment, capture_output=True,
-        text=True, timeout=300,
+        text=True, timeout=600,
     )
 
 
