@@ -4,25 +4,30 @@ numba compiles each kernel that the modules of ``fastconv.backends.cuda`` list i
 PTX, NVIDIA's ``ptxas`` to machine code, ``nvdisasm`` shows that. Printed are registers, spills and,
 where the inner loop is one of products, their share of its instructions. The command fails on
 spills, on calls within an innermost loop, and where loads of 16 bytes are expected and missing.
-Needs ``pip install "fastconv[cuda]" nvidia-cuda-nvcc==13.0.* nvidia-cuda-nvdisasm``.
+A process for each core compiles one kernel after the other. ``--each-kind`` leaves of kernels that
+one builder makes for one type the first. Needs ``pip install "fastconv[cuda,cuda-check]"``.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import pkgutil
 import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, is_dataclass
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 ARCHITECTURES = (90, 80)
+TYPES = ("float32", "float64", "float16", "bfloat16")
 _INSTRUCTION = re.compile(
     r"/\*([0-9a-f]{4,})\*/\s+(?:@!?U?P[0-9T]+\s+)?([A-Z][A-Z0-9_.]*)\s*(.*?);"
 )
@@ -61,7 +66,7 @@ def tool(name: str) -> Path:
         for path in Path(folder).glob(f"**/bin/{name}"):
             return path
     raise FileNotFoundError(
-        f"{name} is not here; pip install nvidia-cuda-nvcc nvidia-cuda-nvdisasm"
+        f'{name} is not here; pip install "fastconv[cuda-check]"'
     )
 
 
@@ -79,16 +84,54 @@ def why_not() -> str | None:
     return "NUMBA_ENABLE_CUDASIM is set" if SIMULATED else None
 
 
-def kernels(wanted: str = "") -> Iterator[tuple[str, Any]]:
-    """The label and the :class:`Source` of each kernel whose label contains ``wanted``."""
+@dataclass(frozen=True)
+class Listed:
+    """A kernel that a module of the wing lists."""
+
+    label: str
+    build: Callable[..., Any]
+    constants: tuple[Any, ...]
+
+    @property
+    def kind(self) -> tuple[Any, ...]:
+        """Its builder, and among its constants the types, and the classes of tiles and windows
+        with the format that a tensor core multiplies in."""
+        types = [c for c in self.constants if isinstance(c, str) and c in TYPES]
+        classes = [
+            (type(c).__name__, getattr(c, "format", None))
+            for c in self.constants if is_dataclass(c)
+        ]
+        return self.build.__module__, self.build.__qualname__, *types, *classes
+
+
+@cache
+def listed() -> dict[str, Listed]:
+    """All kernels by their labels."""
     package = import_module("fastconv.backends.cuda")
+    found: dict[str, Listed] = {}
     for module in pkgutil.iter_modules(package.__path__):
         if module.name.startswith("twins") or module.name == "simulator":
             continue
-        listed = getattr(import_module(f"{package.__name__}.{module.name}"), "sources", None)
-        for label, build, constants in listed() if listed else ():
-            if wanted in label:
-                yield label, build(*constants)
+        sources = getattr(import_module(f"{package.__name__}.{module.name}"), "sources", None)
+        for kernel in (Listed(*entry) for entry in (sources() if sources else ())):
+            if found.setdefault(kernel.label, kernel) is not kernel:
+                raise ValueError(f"two kernels have the label {kernel.label!r}")
+    return found
+
+
+def chosen(wanted: str = "", *, each_kind: bool = False) -> list[str]:
+    """The labels that contain ``wanted``; the first of each kind only, if so asked."""
+    firsts: dict[Any, str] = {}
+    for label, kernel in listed().items():
+        if wanted in label:
+            firsts.setdefault(kernel.kind if each_kind else label, label)
+    return list(firsts.values())
+
+
+def checked(label: str, arch: int) -> Found:
+    """What :func:`compiled` finds of the kernel with this label."""
+    kernel = listed()[label]
+    return compiled(label, kernel.build(*kernel.constants), arch)
 
 
 def compiled(label: str, source: Any, arch: int) -> Found:
@@ -171,26 +214,40 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kernel", default="", help="part of a label")
     parser.add_argument("--arch", type=int, action="append", help="90, 80 unless stated")
+    parser.add_argument("--each-kind", action="store_true", help="one of each builder and type")
+    parser.add_argument("--jobs", type=int, default=0, help="processes; one a core unless stated")
     options = parser.parse_args()
     if reason := why_not():
         print(f"nothing to compile with: {reason}", file=sys.stderr)
         return 2
-    if not (chosen := list(kernels(options.kernel))):
+    if not (labels := chosen(options.kernel, each_kind=options.each_kind)):
         print(f"no kernel's label contains {options.kernel!r}", file=sys.stderr)
         return 2
+    work = [(label, arch) for label in labels for arch in options.arch or ARCHITECTURES]
+    from fastconv import get_num_threads
+
     bad = 0
     print(f"{'kernel':<40} {'arch':>4} {'registers':>9} {'spills':>6} {'shared':>6} {'FMA':>5}")
-    for label, source in chosen:
-        for arch in options.arch or ARCHITECTURES:
-            found = compiled(label, source, arch)
-            fma = "" if found.share is None else f"{found.share:.0%}"
-            print(
-                f"{label:<40} {arch:>4} {found.registers:>9} {found.spills:>6} "
-                f"{found.shared:>6} {fma:>5}  {'; '.join(found.faults)}", flush=True,
-            )
-            bad += bool(found.faults)
-    print(f"{bad} with faults" if bad else "no faults")
+    for found in _all(work, options.jobs or get_num_threads()):
+        fma = "" if found.share is None else f"{found.share:.0%}"
+        print(
+            f"{found.label:<40} {found.arch:>4} {found.registers:>9} {found.spills:>6} "
+            f"{found.shared:>6} {fma:>5}  {'; '.join(found.faults)}", flush=True,
+        )
+        bad += bool(found.faults)
+    print(f"{len(work)} compiled, {f'{bad} with faults' if bad else 'no faults'}")
     return 1 if bad else 0
+
+
+def _all(work: list[tuple[str, int]], jobs: int) -> Iterator[Found]:
+    """What was found of each, in order. numba's compiler has a lock: processes, not threads."""
+    if min(jobs, len(work)) == 1:
+        yield from (checked(*one) for one in work)
+        return
+    with ProcessPoolExecutor(
+        min(jobs, len(work)), multiprocessing.get_context("spawn")
+    ) as processes:
+        yield from processes.map(checked, *zip(*work, strict=True))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from . import device, halves, memory
+from . import config, device, halves, memory
 from .device import DeviceArray
 from .registry import NATIVE_FLOATS, Kernel
 from .spec import HALF, Conv2dSpec, dtype_of, in_layout
@@ -42,7 +42,7 @@ def array(name: str, a: object) -> Array:
         raise TypeError(f"{name} is a masked array, whose mask would be lost; fill it first")
     if isinstance(a, (np.ndarray, np.generic)):
         return np.asarray(a)
-    on_gpu: Any = device.read(name, a)
+    on_gpu: Any = device.read(name, a, config.stream())
     if on_gpu is not None:
         return on_gpu  # type: ignore[no-any-return]
     raise TypeError(
@@ -143,9 +143,15 @@ def padded(x: Array, spec: Conv2dSpec) -> Array:
         raise MemoryError(f"the padded input is too large: {error}") from None
 
 
-def on_gpu(**arrays: object) -> bool:
-    """Whether the arrays of a call live on a GPU; some here and some there are an error."""
-    return device.together(**arrays)
+def together(**arrays: Any) -> tuple[Any, ...]:
+    """The arrays of a call, which live in one place, else an error; on a GPU, in the order of the
+    call's stream."""
+    return device.together(config.stream(), **arrays)
+
+
+def on_gpu(a: object) -> bool:
+    """Whether an array lives on a GPU."""
+    return isinstance(a, DeviceArray)
 
 
 def handed_back(result: Array) -> Array:
@@ -199,14 +205,13 @@ def result_like(x: Array, dtype: str, out: object) -> Array:
     if out is None:
         return empty_like(x, dtype)
     on_card: Any = x
-    target = device.read("out", out)
+    target = device.read("out", out, config.stream())
     same = target is not None and target.pointer == on_card.pointer and (
         target.strides == on_card.strides
     )
-    made = device.checked_out(out, x.shape, dtype, {} if same else {"x": x})
-    if same:
-        device.together(x=x, out=made)
-    given: Any = made
+    read = out if target is None else target
+    made = device.checked_out(read, x.shape, dtype, {} if same else {"x": x})
+    given: Any = device.together(None, x=x, out=made)[1] if same else made
     return given  # type: ignore[no-any-return]
 
 

@@ -25,6 +25,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 
 from .spec import PRECISIONS, integer, one_of
+from .streams import handle_of
 
 ENVIRONMENT = (
     "FASTCONV_BACKEND", "FASTCONV_NUM_THREADS", "FASTCONV_ISA", "FASTCONV_POOL_BYTES",
@@ -42,6 +43,7 @@ class _Options:
     algorithm: str = "auto"
     precision: str = "default"
     threads: int | None = None
+    stream: int | None = None
     outer: _Options | None = None
     """What holds again when the block ends: kept here, not in :class:`options`, because each
     thread and each async task has its own."""
@@ -62,12 +64,17 @@ class options:
         Used by calls that leave the argument at ``"default"``.
     threads : int, optional
         Number of threads, 1 to 1024.
+    stream : object with ``__cuda_stream__``, or int, optional
+        The CUDA stream that arrays of a GPU are computed on: one of CuPy, PyTorch, Numba or
+        cuda.core, or its handle (1 is the legacy default stream, 2 the thread's own). It waits
+        for the streams that the arrays name; what reads the result on another stream must wait
+        for it. Without, a call runs on the stream of its first array.
 
     Raises
     ------
     ValueError, TypeError
-        For an unknown precision or a thread count out of range. An unknown backend or
-        algorithm is reported by the call that meets it.
+        For an unknown precision, a thread count out of range or what is no stream. An unknown
+        backend or algorithm is reported by the call that meets it.
 
     Examples
     --------
@@ -77,7 +84,7 @@ class options:
 
     def __init__(
         self, *, backend: str | None = None, algorithm: str | None = None,
-        precision: str | None = None, threads: int | None = None,
+        precision: str | None = None, threads: int | None = None, stream: object = None,
     ) -> None:
         changes: dict[str, object] = {}
         for name, value in (("backend", backend), ("algorithm", algorithm)):
@@ -89,6 +96,8 @@ class options:
             changes["precision"] = one_of("precision", precision, PRECISIONS)
         if threads is not None:
             changes["threads"] = integer("threads", threads, least=1, most=MOST_THREADS)
+        if stream is not None:
+            changes["stream"] = handle_of(stream)
         self._changes = changes
 
     def __enter__(self) -> None:
@@ -159,6 +168,11 @@ def precision_for(argument: object) -> str:
     """The precision that a call asks for."""
     precision = one_of("precision", argument, PRECISIONS)
     return _scoped.get().precision if precision == "default" else precision
+
+
+def stream() -> int | None:
+    """The CUDA stream that calls here and now were told to use, if any."""
+    return _scoped.get().stream
 
 
 def get_num_threads() -> int:

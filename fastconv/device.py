@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import ctypes
 import math
-import os
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import import_module
@@ -21,11 +21,9 @@ from typing import Any
 
 import numpy as np
 
-from .errors import BackendUnavailableError
+from . import streams
 from .spec import dtype_of
-
-SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM", "0") not in ("", "0")
-"""Whether numba's simulator stands for the card: its memory is that of the host."""
+from .streams import SIMULATED as SIMULATED
 
 
 @dataclass(slots=True, eq=False)
@@ -40,7 +38,8 @@ class DeviceArray:
     library: str
     device: int = 0
     stream: int | None = None
-    """Of the work that fills it, where its library says so."""
+    """Of the work that fills it, where its library says so; then of the call's. See
+    :mod:`.streams`."""
     owner: Any = None
     """The array of the library, which the caller has or gets."""
     writeable: bool = True
@@ -135,8 +134,9 @@ def dense_strides(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
 # ---------------------------------------------------------------- in
 
 
-def read(name: str, a: Any) -> DeviceArray | None:
-    """``a`` as a DeviceArray if it lives on a GPU, else None."""
+def read(name: str, a: Any, stream: int | None = None) -> DeviceArray | None:
+    """``a`` as a DeviceArray if it lives on a GPU, else None. ``stream`` is where it will be used,
+    if that is known: DLPack asks."""
     if isinstance(a, DeviceArray):
         return a
     library = _library_of(a)
@@ -156,7 +156,7 @@ def read(name: str, a: Any) -> DeviceArray | None:
     if hasattr(a, "__dlpack_device__") and not isinstance(a, (np.ndarray, np.generic)):
         kind, device = a.__dlpack_device__()
         if int(kind) in (_DL_CUDA, _DL_CUDA_MANAGED):
-            return _of_dlpack(name, a, int(device))
+            return _of_dlpack(name, a, int(device), stream or streams.LEGACY)
     return None
 
 
@@ -186,8 +186,16 @@ def _of_torch(name: str, a: Any) -> DeviceArray | None:
     return DeviceArray(
         a.data_ptr(), tuple(a.shape), tuple(s * size for s in a.stride()),
         _dtype(name, str(a.dtype).removeprefix("torch.")), "torch", a.device.index,
-        sys.modules["torch"].cuda.current_stream(a.device).cuda_stream, a,
+        _current("torch", a.device.index), a,
     )
+
+
+def _current(library: str, device: int) -> int:
+    """The current stream of PyTorch or CuPy, on which their arrays are ready."""
+    cuda = sys.modules[library].cuda
+    if library == "torch":
+        return streams.named(cuda.current_stream(device).cuda_stream)
+    return streams.named(cuda.get_current_stream(device).ptr)
 
 
 def _dtype(name: str, dtype: str) -> np.dtype[Any]:
@@ -214,13 +222,21 @@ def _of_interface(
         strides = dense_strides(shape, dtype.itemsize)
     if not dtype.isnative:
         raise TypeError(f"{name} has bytes in the other order, which no GPU kernel reads")
-    stream = interface.get("stream")
-    if library == "cupy":
-        stream = sys.modules["cupy"].cuda.get_current_stream().ptr
+    device = _device_of(a, int(pointer or 0))
+    stream = _current("cupy", device) if library == "cupy" else _stream_of(name, interface)
     return DeviceArray(
-        int(pointer or 0), shape, tuple(strides), dtype, library, _device_of(a, int(pointer or 0)),
-        stream, a, not frozen,
+        int(pointer or 0), shape, tuple(strides), dtype, library, device, stream, a, not frozen
     )
+
+
+def _stream_of(name: str, interface: dict[str, Any]) -> int | None:
+    """On which an array is ready. The interface forbids 0; numba says it of its default stream."""
+    stream = interface.get("stream")
+    if stream is None:
+        return None
+    if not isinstance(stream, int) or stream < 0:
+        raise TypeError(f"{name} has a broken __cuda_array_interface__: stream {stream!r}")
+    return streams.named(stream)
 
 
 def _device_of(a: Any, pointer: int) -> int:
@@ -235,15 +251,6 @@ def _device_of(a: Any, pointer: int) -> int:
     except Exception:  # no driver: whoever wants to compute will say so
         return 0
     return int(device) if int(error) == 0 else 0
-
-
-def _numba() -> Any:
-    try:
-        return import_module("numba.cuda")
-    except ImportError as error:
-        raise BackendUnavailableError(
-            f"arrays on a GPU need numba-cuda ({error}); pip install \"fastconv[cuda]\""
-        ) from None
 
 
 # ---------------------------------------------------------------- DLPack
@@ -263,9 +270,10 @@ class _Tensor(ctypes.Structure):
     )
 
 
-def _of_dlpack(name: str, a: Any, device: int) -> DeviceArray:
-    """The capsule is only looked into: its owner, which lives as long as the array, frees it."""
-    capsule = a.__dlpack__()
+def _of_dlpack(name: str, a: Any, device: int, stream: int) -> DeviceArray:
+    """The capsule is only looked into: its owner, which lives as long as the array, frees it. The
+    producer lets ``stream`` wait until the array is ready."""
+    capsule = a.__dlpack__(stream=stream)
     address = ctypes.pythonapi.PyCapsule_GetPointer
     address.restype, address.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
     tensor = _Tensor.from_address(address(capsule, b"dltensor"))
@@ -278,7 +286,7 @@ def _of_dlpack(name: str, a: Any, device: int) -> DeviceArray:
     if tensor.strides:
         strides = tuple(tensor.strides[i] * dtype.itemsize for i in range(tensor.ndim))
     return DeviceArray(
-        (tensor.data or 0) + tensor.byte_offset, shape, strides, dtype, "numba", device, None,
+        (tensor.data or 0) + tensor.byte_offset, shape, strides, dtype, "numba", device, stream,
         (a, capsule),
     )
 
@@ -287,25 +295,24 @@ def _of_dlpack(name: str, a: Any, device: int) -> DeviceArray:
 
 
 def empty(shape: tuple[int, ...], dtype: np.dtype[Any], beside: DeviceArray) -> DeviceArray:
-    """A fresh array on the device of ``beside``, made by its library."""
+    """A fresh array on the device of ``beside``, made by its library for its stream."""
     if beside.library == "torch":
         torch = sys.modules["torch"]
-        made = torch.empty(shape, dtype=getattr(torch, dtype.name), device=beside.owner.device)
-        return DeviceArray(
-            made.data_ptr(), shape, dense_strides(shape, dtype.itemsize), dtype, "torch",
-            beside.device, beside.stream, made,
-        )
-    if beside.library == "cupy":
+        with _allocating_for(beside):
+            made = torch.empty(shape, dtype=getattr(torch, dtype.name), device=beside.owner.device)
+        pointer = made.data_ptr()
+    elif beside.library == "cupy":
         cupy = sys.modules["cupy"]
-        with cupy.cuda.Device(beside.device):
+        with cupy.cuda.Device(beside.device), _allocating_for(beside):
             made = cupy.empty(shape, dtype)
         pointer = made.data.ptr
     else:
-        cuda = _numba()
+        cuda = streams.numba_cuda()
         # numba knows no bfloat16: nobody gets such an array, kernels have it as scratch.
         kept = np.dtype(np.uint16) if dtype.name == "bfloat16" else dtype
         with cuda.gpus[beside.device]:
-            made = cuda.device_array(shape, kept)
+            stream = streams.numba_stream(beside.device, beside.stream)
+            made = cuda.device_array(shape, kept, stream=stream)
         pointer = _address(made)
     return DeviceArray(
         pointer, shape, dense_strides(shape, dtype.itemsize), dtype, beside.library,
@@ -313,22 +320,48 @@ def empty(shape: tuple[int, ...], dtype: np.dtype[Any], beside: DeviceArray) -> 
     )
 
 
+def _allocating_for(beside: DeviceArray) -> AbstractContextManager[Any]:
+    """PyTorch and CuPy give freed memory to later work of the stream that it was made for: enter
+    the stream of ``beside`` unless it is their current one."""
+    if beside.stream is None or beside.stream == _current(beside.library, beside.device):
+        return nullcontext()
+    cuda = sys.modules[beside.library].cuda
+    if beside.library == "cupy":
+        given: Any = cuda.ExternalStream(beside.stream, beside.device)
+        return given  # type: ignore[no-any-return]
+    entered: Any = cuda.stream(_torch_stream(beside.stream, beside.device))
+    return entered  # type: ignore[no-any-return]
+
+
+def _torch_stream(stream: int | None, device: int) -> Any:
+    cuda = sys.modules["torch"].cuda
+    if (stream or streams.LEGACY) == streams.LEGACY:
+        return cuda.default_stream(device)
+    return cuda.ExternalStream(stream, device=device)
+
+
 def copied(a: DeviceArray) -> DeviceArray:
     """The same cells in memory of their own, by the array's library."""
-    if a.library == "torch":
-        made = a.owner.clone()
-    elif a.library == "cupy":
-        made = a.owner.copy()
-    else:
-        if not a.contiguous:
-            raise ValueError("weights for a plan must be contiguous on the GPU; copy them first")
-        cuda = _numba()
-        with cuda.gpus[a.device]:
-            made = cuda.device_array(a.shape, a.dtype)
-            made.copy_to_device(a.owner)
-    found = read("array", made)
-    assert found is not None
-    return found
+    if a.library in ("torch", "cupy"):
+        with _allocating_for(a):
+            made = a.owner.clone() if a.library == "torch" else a.owner.copy()
+        found = read("array", made)
+        assert found is not None
+        return replace(found, stream=a.stream)
+    if not a.contiguous:
+        raise ValueError("weights for a plan must be contiguous on the GPU; copy them first")
+    twin = empty(a.shape, a.dtype, a)
+    nbytes = a.size * a.itemsize
+    if SIMULATED:
+        ctypes.memmove(twin.pointer, a.pointer, nbytes)
+        return twin
+    cuda = streams.numba_cuda()
+    with cuda.gpus[a.device]:
+        driver = import_module("cuda.bindings.driver")
+        (error,) = driver.cuMemcpyDtoDAsync(twin.pointer, a.pointer, nbytes, a.stream or 0)
+    if int(error):
+        raise RuntimeError(f"weights for a plan could not be copied on the GPU: {error}")
+    return twin
 
 
 def scratch(shape: tuple[int, ...], dtype: np.dtype[Any], beside: DeviceArray) -> DeviceArray:
@@ -348,7 +381,8 @@ def empty_like(a: DeviceArray, dtype: np.dtype[Any]) -> DeviceArray:
     order = sorted(range(a.ndim), key=lambda axis: -abs(a.strides[axis]))
     if a.library == "torch":
         torch = sys.modules["torch"]
-        made = torch.empty_like(a.owner)
+        with _allocating_for(a):
+            made = torch.empty_like(a.owner)
         strides = tuple(s * dtype.itemsize for s in made.stride())
         return replace(a, pointer=made.data_ptr(), strides=strides, owner=made, writeable=True)
     if a.contiguous or a.library != "cupy" or not a.transpose(order).contiguous:
@@ -360,7 +394,7 @@ def empty_like(a: DeviceArray, dtype: np.dtype[Any]) -> DeviceArray:
 
 def upload(a: np.ndarray[Any, Any]) -> DeviceArray:
     """A host array copied to the current device, NHWC memory order kept."""
-    cuda = _numba()
+    cuda = streams.numba_cuda()
     last = a.ndim == 4 and not a.flags.c_contiguous and a.transpose(0, 2, 3, 1).flags.c_contiguous
     dense = np.ascontiguousarray(a.transpose(0, 2, 3, 1) if last else a)
     sent = dense.view(np.uint16) if dense.dtype.itemsize == 2 else dense
@@ -393,7 +427,7 @@ def checked_out(
     out: Any, shape: tuple[int, ...], dtype: str, inputs: dict[str, Any]
 ) -> DeviceArray:
     """``out`` if the result can be written there, else an error that says why not."""
-    target = read("out", out)
+    target: Any = read("out", out)
     if target is None:
         raise TypeError(
             f"out must live on the GPU, as x does; got {type(out).__module__}."
@@ -405,19 +439,16 @@ def checked_out(
         raise ValueError(f"out has shape {target.shape} but the result has shape {shape}")
     if not target.writeable:
         raise ValueError("out is read-only")
-    together(out=target, **inputs)
+    *_, target = together(None, **inputs, out=target)
     if overlaps_itself(target):
         raise ValueError("out overlaps itself in memory; pass a real array")
-    first_input = next((a for a in inputs.values() if a is not None), target)
-    if target.stream != first_input.stream:
-        target = replace(target, stream=first_input.stream)  # the work goes where x is
     low, high = target.range()
     for name, a in inputs.items():
         if a is not None:
             first, last = a.range()
             if low < last and first < high:
                 raise ValueError(f"out overlaps {name} in memory; pass a separate array")
-    return target
+    return target  # type: ignore[no-any-return]
 
 
 def overlaps_itself(a: DeviceArray) -> bool:
@@ -433,31 +464,32 @@ def overlaps_itself(a: DeviceArray) -> bool:
     return False
 
 
-def together(**arrays: Any) -> bool:
-    """Whether all arrays live on one GPU; False if all are the host's, else an error."""
-    places = {
-        name: a.device if isinstance(a, DeviceArray) else None
-        for name, a in arrays.items() if a is not None
-    }
-    if len(set(places.values())) <= 1:
-        on_gpu = next(iter(places.values()), None) is not None
-        if on_gpu and not SIMULATED:
-            _in_order([a for a in arrays.values() if a is not None])
-        return on_gpu
-    where = ", ".join(
-        f"{name} on {'the host' if place is None else f'GPU {place}'}"
-        for name, place in places.items()
-    )
-    raise ValueError(f"all arrays must live in one place; got {where}")
+def together(stream: int | None, **arrays: Any) -> tuple[Any, ...]:
+    """The arrays of one call, which all live in one place, else an error. On a GPU the work goes
+    on ``stream``, or else on the first array's: that waits for what fills the others, and stands
+    in all of them afterwards; the host goes on."""
+    given = [a for a in arrays.values() if a is not None]
+    places = {a.device if isinstance(a, DeviceArray) else None for a in given}
+    if len(places) > 1:
+        where = ", ".join(
+            f"{name} on {f'GPU {a.device}' if isinstance(a, DeviceArray) else 'the host'}"
+            for name, a in arrays.items() if a is not None
+        )
+        raise ValueError(f"all arrays must live in one place; got {where}")
+    if not given or not isinstance(given[0], DeviceArray):
+        return tuple(arrays.values())
+    work = given[0].stream if stream is None else stream
+    if any(a.stream != work for a in given):
+        streams.follow(given[0].device, work, [a.stream for a in given])
+        return tuple([None if a is None else moved(a, work) for a in arrays.values()])
+    return tuple(arrays.values())
 
 
-def _in_order(arrays: list[DeviceArray]) -> None:
-    """Let the stream of the first array wait for what the others' streams, if they name any, are
-    doing now; the host goes on."""
-    first = arrays[0].stream
-    for other in {a.stream for a in arrays[1:]} - {first, None}:
-        cuda = _numba()
-        with cuda.gpus[arrays[0].device]:
-            event = cuda.event(timing=False)
-            event.record(cuda.external_stream(other) if other else cuda.default_stream())
-            event.wait(cuda.external_stream(first) if first else cuda.default_stream())
+def moved(a: DeviceArray, stream: int | None) -> DeviceArray:
+    """The same array for work on ``stream``. PyTorch is told, so that it gives the memory to
+    nobody before that is done."""
+    if a.stream == stream:
+        return a
+    if a.library == "torch":
+        a.owner.record_stream(_torch_stream(stream, a.device))
+    return replace(a, stream=stream)

@@ -7,12 +7,14 @@ from dataclasses import replace
 from threading import Lock
 from typing import Any
 
-from . import arrays, config, device
+import numpy as np
+
+from . import arrays, config, device, streams
 from .arrays import FLOATS, Array
 from .device import DeviceArray
 from .dispatch import Choice, asked_for, choose, decided_by_data, report, require
 from .explanation import Explanation, explain_spec
-from .ops import _again, _run
+from .ops import _again, _bound, _run
 from .rank import rank, worth_knowing
 from .spec import Conv2dSpec, IntPair, PaddingLike, in_layout, integer, pair
 
@@ -41,7 +43,9 @@ class Conv2dPlan:
         self._lock = Lock()
         self._prepared: dict[Any, tuple[Conv2dSpec, Choice, Any]] = {}
         self._packed: dict[str, Any] = {}
+        self._packed_on: dict[str, int] = {}  # streams
         self._calls = _again.Calls(_KEPT_SHAPES)
+        self._bound = _bound.Bound(_KEPT_SHAPES)
 
     def __call__(self, x: Array, *, out: Array | None = None) -> Array:
         """Convolve ``x``.
@@ -62,25 +66,52 @@ class Conv2dPlan:
         TypeError, ValueError
             As :func:`conv2d`.
         """
+        if not isinstance(x, np.ndarray):
+            return self._on_gpu(x, out)
         asked = "conv2d", config.settings(), (x,), ()
         known: Array | None = self._calls.repeat(asked, out)
         if known is not None:
             return known
-        x = arrays.array("x", x)
-        if isinstance(self._w, DeviceArray) or self._backend != "cuda":
-            arrays.on_gpu(x=x, w=self._w)
-        arrays.dtype_name(FLOATS, w=self._w, x=x)
-        spec, choice, packed = found = self._for_shape(x.shape)
-        report("conv2d", spec, self._algorithm, self._backend, choice)
-        result = arrays.result(out, spec.out_shape, spec.dtype, spec.layout, x=x)
-        _run.convolve(choice, spec, x, packed, self._bias, result)
+        result, found = self._convolve(arrays.array("x", x), out)
+        spec, choice, packed = found
         if result.size:
             bias = None if self._bias is None else arrays.contiguous(self._bias, spec.dtype)
             _again.remember(
                 asked, choice, spec, spec.out_shape, calls=self._calls, packed=packed, bias=bias,
                 convolving=True, origin=found,
             )
-        return arrays.handed_back(result)
+        return result
+
+    def _convolve(self, x: Any, out: object) -> tuple[Array, tuple[Conv2dSpec, Choice, Any]]:
+        """The ordinary way: the result, and how it was computed."""
+        if isinstance(self._w, DeviceArray) or self._backend != "cuda":
+            x, _, bias = arrays.together(x=x, w=self._w, bias=self._bias)
+        else:  # weights of the host stay on the card once they are packed
+            (x,), bias = arrays.together(x=x), self._bias
+        arrays.dtype_name(FLOATS, w=self._w, x=x)
+        spec, choice, packed = found = self._for_shape(x.shape)
+        if isinstance(x, DeviceArray):
+            streams.follow(x.device, x.stream, (self._packed_on[choice.row.name],))
+        report("conv2d", spec, self._algorithm, self._backend, choice)
+        result = arrays.result(out, spec.out_shape, spec.dtype, spec.layout, x=x)
+        _run.convolve(choice, spec, x, packed, bias, result)
+        return result, found
+
+    def _on_gpu(self, x: object, out: object) -> Array:
+        """A call with an array of another library: on a GPU, if it is no error."""
+        given: Any = arrays.array("x", x)
+        target = None if out is None else device.read("out", out, config.stream())
+        if not isinstance(given, DeviceArray) or (out is not None and target is None):
+            return arrays.handed_back(self._convolve(given, out)[0])
+        known: Any = self._bound.repeat(given, target)
+        if known is None:
+            known, (spec, choice, packed) = self._convolve(given, out)
+            if known.size and not isinstance(self._bias, np.ndarray):
+                self._bound.remember(
+                    choice, spec, given, packed, self._bias, known, target,
+                    self._packed_on[choice.row.name],
+                )
+        return arrays.handed_back(known)
 
     def prepare(self, x_shape: tuple[int, ...]) -> Conv2dPlan:
         """Choose and pack for one input shape now, not at its first call.
@@ -114,6 +145,9 @@ class Conv2dPlan:
                 # Packing depends on the weights only, so all shapes of a row share it.
                 if choice.row.name not in self._packed:
                     self._packed[choice.row.name] = _run.pack(choice, self._w)
+                    self._packed_on[choice.row.name] = (
+                        getattr(self._w, "stream", None) or streams.DEFAULT
+                    )
                 found = spec, choice, self._packed[choice.row.name]
                 while len(self._prepared) >= _KEPT_SHAPES:
                     del self._prepared[next(iter(self._prepared))]
@@ -222,7 +256,8 @@ precision
     }
     _check_geometry(w.shape, groups, geometry)
     bias = arrays.bias_of(bias, w.shape[0])
-    on_gpu = arrays.on_gpu(w=w, bias=bias)
+    w, bias = arrays.together(w=w, bias=bias)
+    on_gpu = arrays.on_gpu(w)
     if on_gpu:
         backend = decided_by_data(backend)
     algorithm, backend = asked_for("conv2d", algorithm, backend)

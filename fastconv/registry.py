@@ -37,6 +37,8 @@ all                    ``workspace_bytes(spec, threads) -> int``
   ``out is x``. ``out`` is not initialised and must be written in full.
 - ``once(spec, w, threads)``, if there is such a function, returns what a single ``run`` of this
   very spec needs: packing may be left to it where it would cost more than it saves.
+- ``bound(spec, x, packed, bias, out)``, if a CUDA row has such a function, returns what does the
+  work of ``run`` again for arrays like these at the addresses of x and out that it is called with.
 - ``pack`` returns what ``run`` needs of the weights, for any N, IH and IW. It may be ``w``
   itself, which nobody changes while that is in use.
 - What ``pack`` returns may keep what ``run`` derives from the weights (packed for another kind of

@@ -20,14 +20,15 @@ PACKAGE = Path(fc.__file__).parent
 CSRC = Path(__file__).parent.parent / "csrc"
 
 LEVELS = (
-    ("errors",), ("spec",), ("config", "memory", "halves", "progress", "device", "registry"),
+    ("errors",), ("spec", "streams"),
+    ("config", "memory", "halves", "progress", "device", "registry"),
     ("heuristics", "choices", "arrays"), ("rank",), ("dispatch", "shapes"),
     ("environment", "warm"), ("ops",), ("trial",), ("explanation",), ("plan",), ("tuner",),
     ("compat",), ("demo", "bench"), ("commands",), ("cli",), ("__init__",), ("__main__",),
 )
 """From the ground up: a module imports from lower levels, and from its own package."""
 LEVEL = {name: i for i, names in enumerate(LEVELS) for name in names}
-BACKENDS_MAY_IMPORT = {"spec", "errors", "device", "backends"}
+BACKENDS_MAY_IMPORT = {"spec", "streams", "errors", "device", "backends"}
 APART = {"report"}
 """Stands alone and reads JSON."""
 

@@ -242,6 +242,81 @@ def test_every_tile(order: str) -> None:
             np.testing.assert_allclose(out, wanted, atol=1e-5 if dtype == "float32" else 1e-13)
 
 
+@simulated
+@pytest.mark.parametrize(
+    ("number", "dtype", "order", "pool"), [
+        (0, "float32", "NCHW", ("max", 2, None, 0)), (0, "float32", "NHWC", ("avg", 3, 2, 1)),
+        (2, "float32", "NHWC", ("max", 3, 1, 1)), (1, "float64", "NCHW", ("sum", (1, 3), 2, 0)),
+    ],
+)
+def test_windows_are_pooled_by_the_block_that_computes_them(
+    number: int, dtype: str, order: str, pool: Any, monkeypatch: Any
+) -> None:
+    """Several patches down and across, the last ones ragged, and more channels than a tile has."""
+    from fastconv.backends.cuda import conv2d_direct, patches, tiles
+    from fastconv.spec import ConvPool2dSpec
+
+    monkeypatch.setattr(patches, "WORTH", 1 << 30)
+    tile = (tiles.FLOAT64 if dtype == "float64" else tiles.FLOAT32)[number]
+    mode, size, stride, padding = pool
+    oc = tile.channels // 2 + 3
+    shape = (2, 2, 9, tile.pixels // 5) if order == "NCHW" else (2, 9, tile.pixels // 5, 2)
+    options = {"pool": mode, "pool_size": size, "pool_stride": stride, "pool_padding": padding}
+    spec = ConvPool2dSpec.of(
+        shape, (oc, 2, 2, 2), padding=(0, 1), dtype=dtype, layout=order, bias=True, **options
+    )
+    patches.patches_for.cache_clear()
+    cut = patches.patches_for(spec, tile)
+    assert cut is not None
+    assert cut.count > spec.conv.N
+    x, w, bias = (
+        RNG.standard_normal(n).astype(dtype) for n in (shape, spec.w_shape, oc)
+    )
+    wanted = fc.conv2d_pool2d(
+        x, w, bias, padding=(0, 1), layout=order, backend="numpy", **options
+    )
+    out = np.full(wanted.shape, np.nan, dtype)
+    there = [device.borrowed(a) for a in (x, w, bias, out)]
+    if order == "NHWC":
+        there[0], there[3] = (a.transpose(0, 3, 1, 2) for a in (there[0], there[3]))
+    packed = conv2d_direct.pack(spec.conv, there[1], 1)
+    conv2d_direct.launch(spec.conv, there[0], packed, there[2], there[3], tile, cut)
+    np.testing.assert_allclose(out, wanted, atol=1e-5 if dtype == "float32" else 1e-13)
+    patches.patches_for.cache_clear()
+
+
+@simulated
+def test_maps_are_written_only_where_windows_do_not_fit(monkeypatch: Any) -> None:
+    made: list[Any] = []
+    empty = device.empty
+    monkeypatch.setattr(
+        device, "empty", lambda shape, *more: made.append(shape) or empty(shape, *more)
+    )
+    x, w = X[:1], np.ascontiguousarray(W[:, :, :1, :1])
+    maps = (1, 6, 6, 7)
+    for options, written in (
+        ({"pool_size": 2}, False), ({"pool_size": 6, "pool": "avg"}, True),  # summed in float64
+    ):
+        made.clear()
+        got = fc.conv2d_pool2d(put(x), put(w), algorithm="direct", **options)
+        np.testing.assert_allclose(
+            get(got), fc.conv2d_pool2d(x, w, backend="numpy", **options), atol=2e-5
+        )
+        assert (maps in made) == written
+    from fastconv.backends.cuda import conv2d_pool2d_direct
+    from fastconv.spec import ConvPool2dSpec
+
+    for channels, size, stride, scratch in (
+        (3, 2, 2, False), (3, 3, 2, False), (3, 12, 1, True), (128, 3, 2, True),
+    ):
+        spec = ConvPool2dSpec.of(
+            (8, channels, 56, 56), (64, channels, 3, 3), padding=1, pool_size=size,
+            pool_stride=stride,
+        )
+        bytes_needed = conv2d_pool2d_direct.workspace_bytes(spec, 1)
+        assert (bytes_needed > 0) == scratch, (channels, size, stride)
+
+
 # ---------------------------------------------------------------- arrays of other libraries
 
 
@@ -325,7 +400,7 @@ def test_tensors_of_torch(monkeypatch: Any) -> None:
     np.testing.assert_allclose(
         got.a, fc.conv2d(X, W, BIAS, padding=1, backend="numpy"), atol=2e-5
     )
-    assert streams == [FakeTensor.device] * 3
+    assert set(streams) == {0}  # the current stream of that device
     assert device.read("x", x).stream == 7
     last = np.ascontiguousarray(X.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
     result = fc.relu(FakeTensor(last)).a
@@ -361,7 +436,7 @@ def test_arrays_of_cupy(monkeypatch: Any) -> None:
     class Cupy:
         class cuda:
             Device = staticmethod(lambda index: contextlib.nullcontext())
-            get_current_stream = staticmethod(lambda: type("Stream", (), {"ptr": 9}))
+            get_current_stream = staticmethod(lambda index: type("Stream", (), {"ptr": 9}))
 
         empty = staticmethod(lambda shape, dtype: FakeCupy(np.empty(shape, dtype)))
 
@@ -494,6 +569,20 @@ def test_kernels_compile_without_faults(kernel: str) -> None:
         pytest.skip(done.stderr.strip())
     assert done.returncode == 0, done.stdout + done.stderr
     assert "no faults" in done.stdout
+
+
+def test_one_of_each_kind_leaves_no_builder_out() -> None:
+    tool = pytest.importorskip("benchmarks.cuda_compile")
+    if tool.find_spec("numba_cuda") is None:
+        pytest.skip("numba-cuda is not installed")
+    everything = tool.listed()
+    few = [everything[label] for label in tool.chosen(each_kind=True)]
+    assert len(few) < len(everything) / 2
+    assert {kernel.kind for kernel in few} == {kernel.kind for kernel in everything.values()}
+    assert len({kernel.kind for kernel in few}) == len(few)
+    assert {kernel.build for kernel in few} == {kernel.build for kernel in everything.values()}
+    assert tool.chosen("max float32", each_kind=True)
+    assert not tool.chosen("no such kernel")
 
 
 LISTING = """

@@ -48,7 +48,8 @@ def pool(
     spec: Pool2dSpec, x: Array, backend: str, out: object, asked: _again.Asked
 ) -> Array | tuple[Array, Array]:
     """Choose and run a pooling kernel."""
-    choice = select("pool2d", spec, backend=backend, on_gpu=arrays.on_gpu(x=x))
+    (x,) = arrays.together(x=x)
+    choice = select("pool2d", spec, backend=backend, on_gpu=arrays.on_gpu(x))
     result = arrays.result(out, spec.out_shape, spec.dtype, spec.layout, x=x)
     indices = None
     if spec.return_indices:
@@ -68,9 +69,8 @@ def pool(
 
 def unpool(spec: UnpoolSpec, x: Array, indices: Array, backend: str, out: object) -> Array:
     """Choose and run an unpooling kernel."""
-    choice = select(
-        "max_unpool2d", spec, backend=backend, on_gpu=arrays.on_gpu(x=x, indices=indices)
-    )
+    x, indices = arrays.together(x=x, indices=indices)
+    choice = select("max_unpool2d", spec, backend=backend, on_gpu=arrays.on_gpu(x))
     result = arrays.result(
         out, spec.out_shape, spec.dtype, spec.layout, x=x, indices=indices
     )
@@ -90,7 +90,8 @@ def activate(
     spec: ActivationSpec, x: Array, backend: str, out: object, asked: _again.Asked
 ) -> Array:
     """Choose and run an element-wise kernel; ``out`` may be ``x`` itself."""
-    on_gpu = arrays.on_gpu(x=x)
+    (x,) = arrays.together(x=x)
+    on_gpu = arrays.on_gpu(x)
     choice = select("activation", spec, backend=backend, on_gpu=on_gpu)
     if on_gpu:
         result = arrays.result_like(x, spec.dtype, out)

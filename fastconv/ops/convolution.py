@@ -173,7 +173,8 @@ def _call(
 ) -> Array:
     """Choose, pack and run: the part that all convolutions share."""
     bias = arrays.bias_of(bias, result_shape[1])
-    on_gpu = arrays.on_gpu(x=x, w=w, bias=bias)
+    x, w, bias = arrays.together(x=x, w=w, bias=bias)
+    on_gpu = arrays.on_gpu(x)
     if op == "conv2d" and not on_gpu and isinstance(spec, Conv2dSpec):
         spec = with_rank(spec, w, asked_for(op, algorithm, backend)[0])
     choice = select(op, spec, algorithm, backend, on_gpu=on_gpu)
@@ -278,7 +279,7 @@ def filter2d(
         As :func:`conv2d`.
     """
     image = arrays.array("image", image)
-    if arrays.on_gpu(image=image):
+    if arrays.on_gpu(image):
         raise TypeError("filter2d takes NumPy arrays; on a GPU call conv2d with groups=channels")
     dtype = arrays.dtype_name(FLOATS, image=image)
     if image.ndim not in (2, 3):

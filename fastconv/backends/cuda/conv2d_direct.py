@@ -11,6 +11,8 @@ from ... import device
 from ...device import DeviceArray
 from ...spec import LEAKY_SLOPE, Conv2dSpec
 from . import implicit_gemm, launcher
+from .launcher import Launch
+from .patches import FACTS, Patches
 from .staging import dense, staged
 from .tiles import FLOAT32, FLOAT64, Tile, fitting
 
@@ -73,14 +75,32 @@ def run(
 
 def launch(
     spec: Conv2dSpec, x: DeviceArray, packed: Packed, bias: DeviceArray | None, out: DeviceArray,
-    tile: Tile,
+    tile: Tile, patches: Patches | None = None,
 ) -> None:
-    """The same with a given tile."""
+    """The same with a given tile; with ``patches`` out has the pooled maps."""
+    prepared(spec, x, packed, bias, out, tile, patches)()
+
+
+def bound(
+    spec: Conv2dSpec, x: DeviceArray, packed: Packed, bias: DeviceArray | None, out: DeviceArray
+) -> Launch:
+    """``run`` for later calls with such arrays: of other addresses, which it is given."""
+    return prepared(spec, x, packed, bias, out, tile_for(spec, launcher.processors(out.device)))
+
+
+def prepared(
+    spec: Conv2dSpec, x: DeviceArray, packed: Packed, bias: DeviceArray | None, out: DeviceArray,
+    tile: Tile, patches: Patches | None = None,
+) -> Launch:
+    """The launch of :func:`launch`; it may be called with other addresses of x and out."""
     check_places(spec, x, packed, out)
     oc, ic = spec.OC // spec.G, spec.IC // spec.G
     pixels, plane = spec.N * spec.OH * spec.OW, spec.OH * spec.OW
     channel_tiles, pixel_tiles = -(-oc // tile.channels), -(-pixels // tile.pixels)
-    vectors = _whole_vectors(spec, out, packed.order)
+    names: tuple[str, ...] = implicit_gemm.GEOMETRY
+    if patches is not None:
+        pixel_tiles, names = patches.count, (*names, *FACTS)
+    vectors = patches is None and _whole_vectors(spec, out, packed.order)
 
     def numbers() -> list[int]:
         found = {
@@ -91,22 +111,24 @@ def launch(
             **dict(zip(("on", "oc", "oh", "ow"), out.steps, strict=True)),
             "row": packed.row, "channel_tiles": channel_tiles, "pixel_tiles": pixel_tiles,
             "vectors": int(vectors),
+            **dict(zip(FACTS, patches.facts if patches else (), strict=False)),
         }
-        return [found[name] for name in implicit_gemm.GEOMETRY]
+        return [found[name] for name in names]
 
     constants = (
         tile, spec.dtype, packed.order, spec.KH, spec.KW, spec.padding_mode, spec.activation,
-        bias is not None,
+        bias is not None, patches and patches.window,
     )
-    launcher.launch(
+    address, kept = launcher.kept_geometry(
+        (spec, tile, packed.row, packed.order, x.steps, out.steps, vectors, patches), out, numbers
+    )
+    values = None if bias is None else dense(bias)
+    return Launch(
         implicit_gemm.convolution, constants, channel_tiles * pixel_tiles * spec.G,
         (
-            x.pointer, packed.weights.pointer, 0 if bias is None else dense(bias).pointer,
-            out.pointer, LEAKY_SLOPE,
-            launcher.geometry(
-                (spec, tile, packed.row, packed.order, x.steps, out.steps, vectors), out, numbers
-            ),
-        ), out,
+            x.pointer, packed.weights.pointer, 0 if values is None else values.pointer,
+            out.pointer, LEAKY_SLOPE, address,
+        ), out, (0, 3), (packed, values, kept),
     )
 
 

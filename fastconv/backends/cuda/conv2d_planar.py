@@ -18,7 +18,7 @@ from . import conv2d_direct, launcher
 from .activations import activation
 from .conv2d_direct import Packed
 from .implicit_gemm import padding
-from .launcher import Source
+from .launcher import Launch, Source
 from .primitives import (
     BYTES,
     i32,
@@ -112,6 +112,13 @@ def run(
     threads: int,
 ) -> None:
     """Write the convolution of x into out."""
+    bound(spec, x, packed, bias, out)()
+
+
+def bound(
+    spec: Conv2dSpec, x: DeviceArray, packed: Packed, bias: DeviceArray | None, out: DeviceArray
+) -> Launch:
+    """``run`` for later calls with such arrays: of other addresses, which it is given."""
     conv2d_direct.check_places(spec, x, packed, out)
     lanes, last = BYTES // x.itemsize, x.steps[1] == 1 and spec.IC > 1
     whole = (
@@ -130,12 +137,14 @@ def run(
         spec.dtype, lanes, last, spec.KH, spec.KW, spec.padding_mode, spec.activation,
         bias is not None,
     )
-    launcher.launch(
+    address, kept = launcher.kept_geometry(numbers, out)
+    values = None if bias is None else dense(bias)
+    return Launch(
         taps, constants, -(-work // THREADS),
         (
-            x.pointer, packed.weights.pointer, 0 if bias is None else dense(bias).pointer,
-            out.pointer, LEAKY_SLOPE, launcher.geometry(numbers, out),
-        ), out,
+            x.pointer, packed.weights.pointer, 0 if values is None else values.pointer,
+            out.pointer, LEAKY_SLOPE, address,
+        ), out, (0, 3), (packed, values, kept),
     )
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numba import cuda
 
+from . import patches
 from .activations import activation
 from .launcher import Source
 from .primitives import (
@@ -51,7 +52,7 @@ GEOMETRY = (
 """What the kernel reads of a call: OC, IC and terms of a group; steps of x and out in cells;
 ``row``, the numbers from a term of the packed weights to the next; ``vectors``, whether whole
 vectors of the result may be stored at once."""
-AT = {name: i for i, name in enumerate(GEOMETRY)}
+AT = {name: i for i, name in enumerate((*GEOMETRY, *patches.FACTS))}
 
 
 @cache
@@ -107,8 +108,10 @@ def term(order: str, KH: int, KW: int) -> Callable[..., Any]:
 
 def convolution(
     tile: Tile, dtype: str, order: str, KH: int, KW: int, mode: str, name: str | None, bias: bool,
+    window: patches.Window | None = None,
 ) -> Source:
-    """The kernel ``(x, w, bias, out, slope, geometry)``; ``order`` is "planes" or "last"."""
+    """The kernel ``(x, w, bias, out, slope, geometry)``; ``order`` is "planes" or "last". With a
+    ``window`` the maps are pooled at once, and the geometry goes on with the facts of patches."""
     computed = "float64" if dtype == "float64" else "float32"
     planes = order == "planes"
     scheme = tile.scheme(computed, planes)
@@ -116,11 +119,13 @@ def convolution(
     threads, depth, stages = tile.threads, tile.depth, tile.stages
     # After the stages: for each pixel where its image begins, and the row and the column of its
     # first tap; then the geometry again, read when it is needed, for it would fill registers.
-    bases = -(-shape.nbytes // 16) * 16
+    pooled = window is not None
+    entries = len(AT) if pooled else len(GEOMETRY)
+    bases = max(-(-shape.nbytes // 16) * 16, patches.maps_bytes(tile, computed) if pooled else 0)
     tops = bases + 8 * tile.pixels
     lefts = tops + 4 * tile.pixels
     facts = lefts + 4 * tile.pixels
-    memory = shared_memory(facts + 4 * len(GEOMETRY))
+    memory = shared_memory(facts + 4 * entries)
     place, multiply, zero, take = scheme.place, scheme.multiply, scheme.zero, scheme.take
     copy, fetch_rows = copier(dtype), row_copier(shape, channels=True)
     wait = arrived(stages - 2)
@@ -139,7 +144,7 @@ def convolution(
     nothing = (np.float64 if computed == "float64" else np.float32)(0)
     size, width = (8 if computed == "float64" else 4), {"float64": 8, "float32": 4}.get(dtype, 2)
     mapped = mode != "zeros"
-    entries, G = len(GEOMETRY), AT
+    G = AT
     g_pixels, g_plane, g_OW, g_IH, g_IW = (G[n] for n in ("pixels", "plane", "OW", "IH", "IW"))
     g_OC, g_IC, g_terms, g_SH, g_SW = (G[n] for n in ("OC", "IC", "terms", "SH", "SW"))
     g_DH, g_DW, g_PT, g_PL = (G[n] for n in ("DH", "DW", "PT", "PL"))
@@ -204,6 +209,28 @@ def convolution(
                     x + width * base_of(s + bases, p), i32(channel + ih * xh + iw * xw), there,
                 )
 
+    pixel: Any = patches.pixel_of(window, AT) if window else None
+    keep: Any = patches.keeping(tile, computed, planes, lanes) if window else None
+    pool: Any = patches.pooling(tile, window, dtype, planes, AT) if window else None
+    parts = patches.parts(tile, computed)
+
+    @inlined
+    def finished(values, bias_of, channel, left, slope):
+        # A vector of one channel's pixels, or of one pixel's channels, of which some are left.
+        if planes:
+            b = nothing
+            if bias and left > 0:
+                b = load(bias_of, channel)
+            for _ in range(lanes):
+                values = push(values, f(values[0] + b, slope))
+        else:
+            for e in range(lanes):
+                b = nothing
+                if bias and e < left:
+                    b = load(bias_of, channel + e)
+                values = push(values, f(values[0] + b, slope))
+        return values
+
     def kernel(x, w, bias_of, out, slope, numbers):
         thread = cuda.threadIdx.x
         block = cuda.blockIdx.x
@@ -216,15 +243,19 @@ def convolution(
         oc0 = i32(remainder(block, channel_tiles) * C)
         block = quotient(block, channel_tiles)
         pixel_tiles = number(geometry, g_pixel_tiles)
-        p0 = i32(remainder(block, pixel_tiles) * P)
+        patch = i32(remainder(block, pixel_tiles))
+        p0 = i32(patch * P)
         group = i32(quotient(block, pixel_tiles))
         OW = number(geometry, g_OW)
 
         for p in range(thread, P, threads):
-            plane = number(geometry, g_plane)
-            n, rest = quotient(p0 + p, plane), remainder(p0 + p, plane)
-            oh, ow = quotient(rest, OW), remainder(rest, OW)
-            inside = p0 + p < number(geometry, g_pixels)
+            if pooled:
+                n, oh, ow, inside = pixel(geometry, patch, p)
+            else:
+                plane = number(geometry, g_plane)
+                n, rest = quotient(p0 + p, plane), remainder(p0 + p, plane)
+                oh, ow = quotient(rest, OW), remainder(rest, OW)
+                inside = p0 + p < number(geometry, g_pixels)
             top = oh * number(geometry, g_SH) - number(geometry, g_PT)
             put_base(s + bases, p, n * fact(numbers, g_xn) if inside else 0)
             put(s + tops, p, i32(top if inside else NOWHERE))
@@ -253,6 +284,25 @@ def convolution(
             ahead = i32(ahead + 1 if ahead + 1 < stages else 0)
             k0 = i32(k0 + depth)
 
+        if pooled:
+            for part in range(parts):
+                cuda.syncthreads()
+                for q in range(column_vectors):
+                    for r in range(rows):
+                        if planes:
+                            p, c = i32(column + q * next_column), i32(row + row_of(r))
+                        else:
+                            p, c = i32(row + row_of(r)), i32(column + q * next_column)
+                        OC = number(geometry, g_OC)
+                        values = finished(
+                            take(total, q * rows + r), bias_of, i32(group * OC + oc0 + c),
+                            i32(OC - oc0 - c), slope,
+                        )
+                        keep(s, part, p, c, values)
+                cuda.syncthreads()
+                pool(s, part, geometry, numbers, patch, oc0, group, out, thread)
+            return
+
         for q in range(column_vectors):
             for r in range(rows):
                 reload()
@@ -266,18 +316,7 @@ def convolution(
                 pixels, OC = number(geometry, g_pixels), number(geometry, g_OC)
                 channel = i32(group * OC + oc)
                 if p < pixels and oc < OC:
-                    if planes:
-                        b = nothing
-                        if bias:
-                            b = load(bias_of, channel)
-                        for _ in range(lanes):
-                            values = push(values, f(values[0] + b, slope))
-                    else:
-                        for e in range(lanes):
-                            b = nothing
-                            if bias and oc + e < OC:
-                                b = load(bias_of, channel + e)
-                            values = push(values, f(values[0] + b, slope))
+                    values = finished(values, bias_of, channel, i32(OC - oc), slope)
                     # Whole vectors are stored only where the cells of a plane follow one another.
                     if planes and number(geometry, g_vectors) != 0 and p + lanes <= pixels:
                         plane = number(geometry, g_plane)

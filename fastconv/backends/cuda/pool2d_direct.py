@@ -52,7 +52,7 @@ def _accumulated(mode: str, dtype: str, many: bool) -> str:
     return "float64" if dtype == "float64" or (many and mode != "max") else "float32"
 
 
-def _reduction(mode: str, total: str) -> tuple[Any, Any]:
+def reduction(mode: str, total: str) -> tuple[Any, Any]:
     """``add(sum, v, norm)`` and ``finish(sum, divisor, norm)`` of a sum, average or norm."""
     real = np.float64 if total == "float64" else np.float32
     one = real(1)
@@ -95,7 +95,8 @@ def _reduction(mode: str, total: str) -> tuple[Any, Any]:
     }[mode]
 
 
-def _lowest(total: str) -> Any:
+def lowest_of(total: str) -> Any:
+    """What a maximum starts from."""
     return (np.float64 if total == "float64" else np.float32)(-np.inf)
 
 
@@ -111,8 +112,8 @@ def windows(mode: str, dtype: str, lanes: int, last: bool, many: bool, indexed: 
     zero, zero_index, zero_loaded = (
         zeros(lanes, total), zeros(lanes, "int32"), zeros(lanes, computed)
     )
-    add, finish = _reduction(mode, total)
-    lowest, real = _lowest(total), np.float64 if computed == "float64" else np.float32
+    add, finish = reduction(mode, total)
+    lowest, real = lowest_of(total), np.float64 if computed == "float64" else np.float32
     maximum = mode == "max"
 
     def kernel(x, out, indices, norm, geometry):
@@ -198,8 +199,8 @@ def pairs(mode: str, dtype: str, KH: int) -> Source:
     number = loader("int64")
     push, push_loaded = pushed(half, computed), pushed(lanes, computed)
     zero = zeros(half, computed)
-    add, finish = _reduction(mode, computed)
-    lowest, maximum = _lowest(computed), mode == "max"
+    add, finish = reduction(mode, computed)
+    lowest, maximum = lowest_of(computed), mode == "max"
 
     def kernel(x, out, norm, geometry):
         part = cuda.blockIdx.x * THREADS + cuda.threadIdx.x
@@ -248,8 +249,8 @@ def large(mode: str, dtype: str, indexed: bool) -> Source:
     memory = shared_memory(THREADS * (size + 8))
     keep, kept = storer(total, space="shared"), loader(total, space="shared")
     keep_at, kept_at = storer("int64", space="shared"), loader("int64", space="shared")
-    add, finish = _reduction(mode, total)
-    lowest = _lowest(total)
+    add, finish = reduction(mode, total)
+    lowest = lowest_of(total)
     real = np.float64 if total == "float64" else np.float32
     computed = np.float64 if dtype == "float64" else np.float32
     nothing, maximum = real(0), mode == "max"
