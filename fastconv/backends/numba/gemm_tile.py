@@ -66,7 +66,7 @@ def _tile(
     word = types.intp
 
     def codegen(context, builder, signature, args):
-        emitter = _Emitter(builder, like, *(constant.literal_value for constant in constants))
+        emitter = TileEmitter(builder, like, *(constant.literal_value for constant in constants))
         base, offsets, *rest = args[3:-1]
         emitter.emit(emitter.starts_at(base, offsets), *rest)
         return context.get_dummy_value()
@@ -74,7 +74,7 @@ def _tile(
     return types.void(*constants, word, word, word, word, word, word, word, like), codegen
 
 
-class _Emitter:
+class TileEmitter:
     """Emits one tile: sums from memory, the loop over k, sums to memory."""
 
     def __init__(
@@ -87,6 +87,7 @@ class _Emitter:
         self.size = dtype.bitwidth // 8
         self.points, self.units = points, units
         self.channels_in_lanes = bool(channels_in_lanes)
+        self.ahead: ir.Value | None = None
 
     def starts_at(self, base: ir.Value, offsets: ir.Value) -> list[ir.Value]:
         """Where the points begin, from a table."""
@@ -112,13 +113,11 @@ class _Emitter:
         """``ahead`` makes a chunk's sums a chain of their own; with each k a cache line from
         there on is asked for."""
         b = self.builder
-        self.starts, self.ahead = starts, ahead
-        self.steps = b.inttoptr(steps, simd.INT.as_pointer())
-        self.panel = b.inttoptr(panel, self.number.as_pointer())
+        self.ahead = ahead
         values = [ir.Constant(self.vector, 0.0)] * (self.points * self.units)
         if ahead is None:
             values = self._with_old(values, sums, fresh)
-        values = self._chain(values, depth)
+        values = self.chain(values, starts, steps, panel, depth)
         if ahead is not None:
             values = self._with_old(values, sums, fresh)
         for i, value in enumerate(values):
@@ -142,13 +141,19 @@ class _Emitter:
                 old = [b.fadd(total, value) for total, value in zip(old, values, strict=True)]
             loaded = b.block
         return [
-            self._either(value, before, total, loaded)
+            self.either(value, before, total, loaded)
             for value, total in zip(values, old, strict=True)
         ]
 
-    def _chain(self, values: list[ir.Value], depth: ir.Value) -> list[ir.Value]:
-        """The loop over k."""
+    def chain(
+        self, values: list[ir.Value], starts: list[ir.Value], steps: ir.Value, panel: ir.Value,
+        depth: ir.Value,
+    ) -> list[ir.Value]:
+        """``values``, one for each unit of each point, and their products for every k."""
         b = self.builder
+        self.starts = starts
+        self.steps = b.inttoptr(steps, simd.INT.as_pointer())
+        self.panel = b.inttoptr(panel, self.number.as_pointer())
         before = b.block
         loop, after = b.append_basic_block("step"), b.append_basic_block("summed")
         b.cbranch(b.icmp_signed("<", simd.INT(0), depth), loop, after)
@@ -167,11 +172,11 @@ class _Emitter:
         b.cbranch(b.icmp_signed("<", next_k, depth), loop, after)
         b.position_at_end(after)
         return [
-            self._either(value, before, total, loop)
+            self.either(value, before, total, loop)
             for value, total in zip(values, sums, strict=True)
         ]
 
-    def _either(
+    def either(
         self, a: ir.Value, from_a: ir.Block, b: ir.Value, from_b: ir.Block
     ) -> ir.Value:
         phi = self.builder.phi(a.type)
@@ -190,17 +195,17 @@ class _Emitter:
         for u in range(self.units):
             unit = simd.INT(u * self.vector.count if self.channels_in_lanes else u)
             pointer = b.gep(self.panel, [b.add(row, unit)])
-            weights.append(self._read(pointer, self.channels_in_lanes))
+            weights.append(self.read(pointer, self.channels_in_lanes))
         sums = []
         for p, start in enumerate(self.starts):
-            point = self._read(b.gep(start, [step]), not self.channels_in_lanes)
+            point = self.read(b.gep(start, [step]), not self.channels_in_lanes)
             for u, weight in enumerate(weights):
                 sums.append(simd.emit_fma(b, point, weight, values[p * self.units + u]))
         # Else LLVM takes several k at once and loads so far ahead that it spills sums: 64 bytes
         # each, on a stack that is aligned to 16.
         return simd.emit_fence(b, sums)
 
-    def _read(self, pointer: ir.Value, as_vector: bool) -> ir.Value:
+    def read(self, pointer: ir.Value, as_vector: bool) -> ir.Value:
         b = self.builder
         to = self.vector if as_vector else self.number
         value = b.load(b.bitcast(pointer, to.as_pointer()), align=self.size)
@@ -225,7 +230,7 @@ def _dense_tile(
             block = builder.append_basic_block(f"of_{height}")
             choice.add_case(simd.INT(height), block)
             builder.position_at_end(block)
-            emitter = _Emitter(builder, like, height, units.literal_value, True)
+            emitter = TileEmitter(builder, like, height, units.literal_value, True)
             emitter.emit(emitter.dense_starts(base), *rest)
             builder.branch(after)
         builder.position_at_end(after)
