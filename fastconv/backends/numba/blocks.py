@@ -18,8 +18,8 @@ from .block_loop import block_at, fill_steps
 from .buffers import Scratch, address
 from .epilogue import finish
 from .gather import gather
-from .gemm_tile import SPARE_POINTS, multiply, sweep
-from .jit import Kernel, carray, compiled, take
+from .gemm_tile import SPARE_POINTS, sweep
+from .jit import Kernel, call, carray, compiled, take
 from .panels import PackedWeights, Weights, panel_bounds, panel_start, weights_of
 from .pixel_rows import convolve_rows, words
 from .plan import make_cut
@@ -83,7 +83,9 @@ def _convolve(worker, tasks, memory, plan):
                 first, units = panel_bounds(panel, q.units, q.panels)
                 weights = panel_start(packed, g, channel, depth, first, q)
                 product = widest_sweep if units == q.widest else narrow_sweep
-                multiply(product, base, offsets, points, steps, weights, depth, to, channel == 0)
+                call(product, (
+                    base, offsets, points, steps, weights, depth, to, channel == 0
+                ))
                 to += q.points * units * vector
         oc = g * q.OCG
         block = out + image * q.out_image + oc * q.out_channel + oh * q.out_row + ow * q.out_column

@@ -21,9 +21,9 @@ from .. import factors
 from . import simd
 from .activations import CODES, LIMITS, activate_line, limits_of
 from .buffers import LINE, Scratch, address, whole_lines
-from .jit import Kernel, Plan, carray, compiled, strides, take
+from .jit import Kernel, Plan, call, carray, compiled, strides, take
 from .moves import clear, copy
-from .plane_tile import MOST_TAPS, Job, Shape, call_plane, plane_code
+from .plane_tile import MOST_TAPS, Job, Shape, plane_code
 
 Array = npt.NDArray[Any]
 Strides = tuple[int, ...]
@@ -269,10 +269,10 @@ def _down(job, x, row, rows, n, weights, out, memory, q):
         if column + wide > n:
             code, step = memory[11], lanes
             column = min(column, n - lanes)  # the last one computes some columns again
-        call_plane(
-            code, job, 1, x + column * size, 0, row, rows, weights, memory[9], 0,
-            out + column * size, step,
-        )
+        call(code, (
+            job, 1, x + column * size, 0, row, rows, weights, memory[9], 0, out + column * size,
+            step,
+        ))
         column += step
 
 
@@ -287,10 +287,10 @@ def _across(between, rows, n, weights, bias, out, memory, q):
         if column + wide > n:
             code, step = memory[13], lanes
             column = max(0, min(column, n - lanes))
-        call_plane(
-            code, memory[8], 1, between + column * size, 0, 0, rows, weights, bias, 0,
+        call(code, (
+            memory[8], 1, between + column * size, 0, 0, rows, weights, bias, 0,
             out + column * size, min(step, n - column),
-        )
+        ))
         column += step
 
 

@@ -7,14 +7,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba.core import types
 
 from ...spec import LEAKY_SLOPE, Conv2dSpec
 from . import simd
 from .activations import CODES, LIMITS, activate_line, limits_of
 from .buffers import address
 from .depthwise_tile import MOST_TAPS, Job, Shape, depthwise_code
-from .jit import Kernel, Plan, carray, compiled, emit_call, intrinsic, strides, take
+from .jit import Kernel, Plan, call, carray, compiled, strides, take
 
 Array = npt.NDArray[Any]
 Strides = tuple[int, ...]
@@ -174,18 +173,7 @@ def _strip(x, row, rows, weights, bias, out, memory, q):
         ow = simd.load(entry, 0)
         code = simd.load(entry + (16 if rows == q.high else 24), 0)
         column = ow * q.SW - q.PL
-        _call_tile(
-            code, job, x + column * q.x_column, column, row, weights, bias,
-            out + ow * q.out_column,
-        )
+        call(code, (
+            job, x + column * q.x_column, column, row, weights, bias, out + ow * q.out_column,
+        ))
         entry += 32
-
-
-@intrinsic
-def _call_tile(typingctx, code, job, x, column, row, weights, bias, out):
-    """A :func:`.depthwise_tile.depthwise_code`."""
-    def codegen(context, builder, signature, args):
-        emit_call(builder, args[0], args[1:])
-        return context.get_dummy_value()
-
-    return types.void(*[types.intp] * 8), codegen

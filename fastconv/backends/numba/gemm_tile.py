@@ -6,7 +6,8 @@ panel is contiguous. One of the two sides is a vector and the other is broadcast
 
 - *channels in lanes*: a point is one pixel, broadcast; a unit is a vector of output channels.
 - *pixels in lanes*: a point is a vector of neighbouring pixels; a unit is one output channel,
-  its weight broadcast. For groups with fewer output channels than half a vector.
+  its weight broadcast. For groups with fewer output channels than half a vector, and for sums of
+  few terms, whose results would have to be turned for every few products (:mod:`.row_tile`).
 
 Every sum is one chain of fused multiply-adds over k in ascending order, so neither the tile's
 size nor a cut of k into chunks changes a bit of it.
@@ -28,7 +29,7 @@ from numba.core import types
 
 from . import simd
 from .buffers import LINE
-from .jit import emit_call, intrinsic, native
+from .jit import intrinsic, native
 
 MOST_UNITS = 4 if simd.REGISTERS == 32 else 2
 
@@ -244,7 +245,7 @@ def dense_sweep(units: int, dtype: np.dtype[Any]) -> Any:
     """The native function that multiplies points a vector apart with a panel of ``units`` units.
 
     Its arguments are (first point, points, steps, panel, depth, sums, fresh, ahead): those of
-    :data:`multiply` without offsets, and memory of which a cache line is asked for with each k.
+    :func:`sweep` without offsets, and memory of which a cache line is asked for with each k.
     """
     most = SHAPES[units].points
     zero = dtype.type(0)
@@ -267,7 +268,10 @@ def dense_sweep(units: int, dtype: np.dtype[Any]) -> Any:
 def sweep(units: int, channels_in_lanes: bool, dtype: np.dtype[Any]) -> Any:
     """The native function that multiplies many points with a panel of ``units`` units.
 
-    Its arguments are those of :data:`multiply`. Compiled on first use, one for each shape.
+    Its arguments are (base, offsets, points, steps, panel, depth, sums, fresh): it adds the
+    products to ``sums``, a vector for each unit of each point, or starts them ``fresh``. Up to
+    ``SPARE_POINTS`` more points are computed: ``offsets`` must lead somewhere readable for them,
+    and ``sums`` have room. Compiled on first use, one for each shape.
     """
     many, few = SHAPES[units]
     lanes_of_channels = int(channels_in_lanes)
@@ -292,18 +296,3 @@ def sweep(units: int, channels_in_lanes: bool, dtype: np.dtype[Any]) -> Any:
     lanes = "channels" if channels_in_lanes else "pixels"
     name = f"sweep_{units}_{lanes}_{dtype.name}"
     return native(sweep, name, *[types.intp] * 8)
-
-
-@intrinsic
-def multiply(typingctx, sweep, base, offsets, count, steps, panel, depth, sums, fresh):
-    """Add the products of ``count`` points with a panel to ``sums``, or start them afresh.
-
-    ``sweep`` is the address of a :func:`sweep`. ``sums`` has a vector for each unit of each
-    point. Up to ``SPARE_POINTS`` more points are computed: ``offsets`` must lead somewhere
-    readable for them, and ``sums`` have room.
-    """
-    def codegen(context, builder, signature, args):
-        emit_call(builder, args[0], args[1:])
-        return context.get_dummy_value()
-
-    return types.void(*[types.intp] * 9), codegen
