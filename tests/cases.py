@@ -143,6 +143,16 @@ CONV_CHANNELS = (
     _conv("channels_one_column", 2, 18, (9, 1), 18, (3, 3), groups=18, padding=1),
 )
 
+# Short sums of more channels than half a vector has lanes, over rows of pixels that fill some: more
+# rows and columns than a block has, and strides whose residues lie apart.
+CONV_ROWS = (
+    _conv("rows", 1, 3, (70, 130), 17, (3, 3), padding=1),
+    _conv("rows_wide", 2, 2, (7, 530), 18, (3, 3), padding=1),
+    _conv("rows_s2_dilated", 1, 3, (41, 90), 20, (3, 3), stride=2, dilation=3, padding=3),
+    _conv("rows_s3_5x5", 1, 2, (12, 97), 19, (5, 5), stride=3, padding=2),
+    _conv("rows_of_groups", 1, 4, (9, 67), 36, (3, 3), groups=2, padding=1),
+)
+
 CONV_SHAPES = (
     _conv("one_cell", 1, 1, (1, 1), 1, (1, 1)),
     _conv("whole_picture", 2, 3, (4, 5), 6, (4, 5)),
@@ -234,7 +244,10 @@ CONV_LOW_RANK = (
     *(_conv(f"rank1_{p}", 1, 2, (p, p), 1, (5, 5), padding=2, rank=1) for p in PIXEL_BORDERS),
 )
 
-CONV = CONV_LOW_RANK + CONV_SHAPES + CONV_CHANNELS + CONV_TILES + CONV_BORDERS + CONV_NONFINITE
+CONV = (
+    CONV_LOW_RANK + CONV_ROWS + CONV_SHAPES + CONV_CHANNELS + CONV_TILES + CONV_BORDERS
+    + CONV_NONFINITE
+)
 
 # ---------------------------------------------------------------- conv2d_input_grad
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
 from scipy import ndimage
+
+import fastconv
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 PICTURES = {
@@ -155,6 +158,14 @@ def test_s2_photograph_equals_pytorch():
 # ---------------------------------------------------------------- S4
 
 
+@pytest.fixture
+def exact() -> Iterator[None]:
+    """Sums as they are defined: of small integers and halves, none is rounded."""
+    with fastconv.options(precision="strict"):
+        yield
+
+
+@pytest.mark.usefixtures("exact")
 def test_s4_x_and_y_are_kept_apart_and_added():
     example = load("s4_sobel")
     image = np.zeros((300, 300, 3), np.float32)
@@ -171,6 +182,7 @@ def test_s4_x_and_y_are_kept_apart_and_added():
     np.testing.assert_array_equal(turned_y, x.T)
 
 
+@pytest.mark.usefixtures("exact")
 def test_s4_edges_from_dark_to_bright_and_back_are_equal():
     example = load("s4_sobel")
     image = np.zeros((20, 30, 3), np.float32)

@@ -18,7 +18,8 @@ PACK = """
     for dtype in sys.argv[1:]:
         w = np.arange(70 * 9 * 9).reshape(70, 9, 3, 3).astype(dtype)
         spec = Conv2dSpec.of((1, 9, 8, 8), w.shape, dtype=dtype)
-        packed = import_module("fastconv.backends.numba.conv2d_direct").pack(spec, w, 1)
+        direct = import_module("fastconv.backends.numba.conv2d_direct")
+        packed = direct.pack(spec, w, 1).panels(spec, 1)
         start = packed.address - packed.owner.ctypes.data
         # A panel holds the first weights of its output channels, then the second ones.
         print(*packed.owner[start : start + 3 * w.itemsize].view(dtype))

@@ -26,6 +26,8 @@ NARROWEST_PANEL = 8
 """Output channels of a panel of weights: one vector, and so many at least."""
 NARROWEST_TILE = 32
 """Output channels of the smallest tile of a GPU's block."""
+SHORT_SUM = 160
+"""Terms of a sum."""
 FEW_PIXELS = 4
 """Of a plane, beyond whole vectors."""
 CACHE_BYTES = 1 << 20
@@ -98,6 +100,7 @@ def direct(spec: Conv2dSpec, lanes: int) -> Features:
     products = vectors * icg * taps
     found["vectors"], found["vectors_in_place"] = (0.0, products) if in_place else (products, 0.0)
     found["sums"] = vectors
+    found["turned_sums"] = along_channels if _turned(spec, lanes) else 0.0
     # Along pixels each load serves the output channels of a tile: few, where a group has few.
     found["loads"] = 0.0
     if vectors == along_pixels:
@@ -119,6 +122,17 @@ def direct(spec: Conv2dSpec, lanes: int) -> Features:
     # Every block of some hundred pixels meets all weights again.
     found["weights_again"] = found["weight_bytes_far"] * spec.N * math.ceil(pixels / 256)
     return found
+
+
+def _turned(spec: Conv2dSpec, lanes: int) -> bool:
+    """Whether the Numba wing turns vectors of channels to rows of pixels: what takes longer than
+    a few idle lanes of short sums, for which vectors run along pixels there."""
+    channels, taps = spec.OC // spec.G, spec.KH * spec.KW
+    terms = spec.IC // spec.G * taps
+    if spec.layout != "NCHW" or 2 * channels <= lanes:
+        return False
+    across = spec.OW * (up(channels, lanes) + channels * lanes / (2 * terms))
+    return taps == 1 or terms > SHORT_SUM or across < channels * up(spec.OW, lanes)
 
 
 def im2col(spec: Conv2dSpec, lanes: int) -> Features:

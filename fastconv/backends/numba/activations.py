@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cache
 from math import inf
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from . import simd
 from .exponential import exp_of_negative, expm1_of_negative
@@ -17,6 +21,12 @@ CODES = {
 LIMITS = {"relu": (0.0, inf), "relu6": (0.0, 6.0)}
 """The activations that are limits of a sum: they cost next to nothing before it is stored."""
 NO_LIMITS = -inf, inf
+
+
+@cache
+def limits_of(activation: str | None, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """The least and the greatest result, in memory that stays."""
+    return np.array(LIMITS.get(activation or "", NO_LIMITS), dtype)
 
 
 @compiled

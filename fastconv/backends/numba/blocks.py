@@ -14,38 +14,39 @@ import numpy.typing as npt
 
 from ...spec import Conv2dSpec
 from . import simd
-from .buffers import Buffer, Scratch, address
+from .block_loop import block_at, fill_steps
+from .buffers import Scratch, address
 from .epilogue import finish
 from .gather import gather
-from .gemm_tile import SPARE_POINTS, multiply, sweep
-from .jit import Kernel, carray, compiled, take
-from .panels import Weights, panel_bounds, panel_start, weights_of
+from .gemm_tile import SPARE_POINTS, sweep
+from .jit import Kernel, call, carray, compiled, take
+from .panels import PackedWeights, Weights, panel_bounds, panel_start, weights_of
+from .pixel_rows import convolve_rows, words
 from .plan import make_cut
 
 Array = npt.NDArray[Any]
 
 
 def convolve(
-    spec: Conv2dSpec, x: Array, packed: Buffer, bias: Array | None, out: Array, threads: int,
-    by_tap: bool,
+    spec: Conv2dSpec, x: Array, packed: PackedWeights, bias: Array | None, out: Array,
+    threads: int, by_tap: bool,
 ) -> None:
     """Write the convolution to ``out``; ``by_tap`` as :func:`.plan.make_cut` has it."""
     cut = make_cut(spec, x.strides, out.strides, threads, by_tap)
+    weights = weights_of(spec)
+    panels = packed.panels(spec, threads)
     with Scratch(cut.scratch) as own:
-        memory = (
-            address(x), packed.address, address(bias), address(out), own,
-            *_sweeps(weights_of(spec)),
-        )
-        _convolve(threads, cut.workers, memory, cut.plan)
+        memory = address(x), panels.address, address(bias), address(out), own
+        if cut.straight:
+            convolve_rows(threads, cut.workers, (*memory, *words(spec, weights)), cut.plan)
+        else:
+            _convolve(threads, cut.workers, (*memory, *_sweeps(weights)), cut.plan)
 
 
 @cache
 def _sweeps(weights: Weights) -> tuple[int, ...]:
-    """What multiplies the widest panels, and those that are one unit narrower, if any are."""
-    narrow = weights.widest - (weights.units % weights.panels > 0)
     return tuple(
-        sweep(width, weights.channels_in_lanes, weights.dtype).address
-        for width in (weights.widest, narrow)
+        sweep(width, weights.channels_in_lanes, weights.dtype).address for width in weights.widths
     )
 
 
@@ -62,17 +63,10 @@ def _convolve(worker, tasks, memory, plan):
     gathered = square + q.square_bytes
     size = simd.itemsize(q.zero)
     vector = simd.lanes(q.zero) * size
-    _fill_steps(steps, q)
+    fill_steps(steps, q)
     task = take(tasks)
     while task < q.tasks:
-        column, rest = task % q.block_columns, task // q.block_columns
-        row, rest = rest % q.block_rows, rest // q.block_rows
-        image, rest = rest % q.N, rest // q.N
-        g, group = rest % q.G, rest // q.G
-        first_panel = group * q.panel_group
-        last_panel = min(first_panel + q.panel_group, q.panels)
-        oh, ow = row * q.rows, column * q.columns
-        rows, columns = min(q.rows, q.OH - oh), min(q.columns, q.OW - ow)
+        image, g, first_panel, last_panel, oh, ow, rows, columns = block_at(task, q)
         ih, iw = oh * q.SH - q.PT, ow * q.SW - q.PL
         points = _fill_offsets(offsets, rows, columns, q)
         for channel in range(0, q.ICG, q.chunk):
@@ -89,7 +83,9 @@ def _convolve(worker, tasks, memory, plan):
                 first, units = panel_bounds(panel, q.units, q.panels)
                 weights = panel_start(packed, g, channel, depth, first, q)
                 product = widest_sweep if units == q.widest else narrow_sweep
-                multiply(product, base, offsets, points, steps, weights, depth, to, channel == 0)
+                call(product, (
+                    base, offsets, points, steps, weights, depth, to, channel == 0
+                ))
                 to += q.points * units * vector
         oc = g * q.OCG
         block = out + image * q.out_image + oc * q.out_channel + oh * q.out_row + ow * q.out_column
@@ -98,19 +94,6 @@ def _convolve(worker, tasks, memory, plan):
             columns, square, q,
         )
         task = take(tasks)
-
-
-@compiled
-def _fill_steps(steps, q):
-    """From a point to its k-th cell, for the k of one chunk of channels."""
-    k = 0
-    for c in range(q.chunk):
-        for kh in range(q.KH):
-            for kw in range(q.KW):
-                simd.store(
-                    steps + 8 * k, c * q.channel_step + kh * q.tap_row + kw * q.tap_column
-                )
-                k += 1
 
 
 @compiled

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from ...spec import Conv2dSpec
 from .blocks import Array, convolve
-from .buffers import Buffer
-from .panels import pack
+from .panels import PackedWeights, pack
 from .plan import scratch_bytes
 
 __all__ = ["pack", "run", "workspace_bytes"]
 
 
 def run(
-    spec: Conv2dSpec, x: Array, packed: Buffer, bias: Array | None, out: Array, threads: int
+    spec: Conv2dSpec, x: Array, packed: PackedWeights, bias: Array | None, out: Array,
+    threads: int,
 ) -> None:
     """Write conv2d(x) to ``out``; ``packed`` is what :func:`pack` made of the weights."""
     convolve(spec, x, packed, bias, out, threads, by_tap=True)

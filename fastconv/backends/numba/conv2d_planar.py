@@ -18,9 +18,8 @@ from . import simd
 from .activations import activate_line
 from .buffers import Scratch, address
 from .depthwise import along_channels, convolve_channels, pack_channels
-from .jit import Kernel, carray, compiled, take
+from .jit import Kernel, call, carray, compiled, take
 from .moves import clear, copy
-from .plane_tile import call_plane
 from .planes import FILL, IN_PLACE, make_cut, scratch_bytes, together
 
 Array = npt.NDArray[Any]
@@ -150,16 +149,15 @@ def _slab(oh, rows, blocks, x, weights, bias, next_bias, out, patch, memory, q):
             to = out + column * q.out_column if q.dense else patch + q.patch_bytes
             if kind == IN_PLACE:
                 first = column * q.SW - q.PL
-                call_plane(
-                    code, in_place, blocks, x + first * size, first, ih, rows, weights, bias,
-                    next_bias, to, count,
-                )
+                call(code, (
+                    in_place, blocks, x + first * size, first, ih, rows, weights, bias, next_bias,
+                    to, count,
+                ))
             else:
                 first = simd.load(entry + 32, 0)
-                call_plane(
-                    code, patched, 1, patch + first * size, first, 0, rows, weights, bias,
-                    0, to, count,
-                )
+                call(code, (
+                    patched, 1, patch + first * size, first, 0, rows, weights, bias, 0, to, count,
+                ))
             if q.activation or not q.dense:
                 for block in range(blocks):
                     step = block * q.together * q.out_channel

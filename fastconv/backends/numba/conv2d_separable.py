@@ -19,11 +19,11 @@ import numpy.typing as npt
 from ...spec import LEAKY_SLOPE, Conv2dSpec
 from .. import factors
 from . import simd
-from .activations import CODES, LIMITS, NO_LIMITS, activate_line
+from .activations import CODES, LIMITS, activate_line, limits_of
 from .buffers import LINE, Scratch, address, whole_lines
-from .jit import Kernel, Plan, carray, compiled, strides, take
+from .jit import Kernel, Plan, call, carray, compiled, strides, take
 from .moves import clear, copy
-from .plane_tile import MOST_TAPS, Job, Shape, call_plane, plane_code
+from .plane_tile import MOST_TAPS, Job, Shape, plane_code
 
 Array = npt.NDArray[Any]
 Strides = tuple[int, ...]
@@ -133,13 +133,12 @@ def _make_cut(spec: Conv2dSpec, x_strides: Strides, out_strides: Strides) -> _Cu
         for vectors, whole in ((_ACROSS, True), (1, not dense or layout.lanes <= spec.OW))
     ]
     zeros = np.zeros(layout.pitch // size + (_DOWN + 1) * layout.lanes, dtype)
-    limits = np.array(LIMITS.get(spec.activation or "", NO_LIMITS), dtype)
     columns = np.arange(spec.KW) * spec.DW * size
     none = {"x_group": 0, "w_block": 0, "out_block": 0, "DW": 0, "IW": 1 << 62, "out_channel": 0}
     first = {
         **none, "channels": 1, "x_channel": 0, "KH": spec.KH, "KW": 1,
         "columns": address(columns), "zeros": address(zeros), "out_row": layout.pitch,
-        "limits": address(limits),
+        "limits": address(limits_of(spec.activation, dtype)),
     }
     jobs = np.array([
         Job(**first, x_row=x_strides[2], IH=spec.IH, DH=spec.DH, hop=spec.DH),
@@ -148,7 +147,8 @@ def _make_cut(spec: Conv2dSpec, x_strides: Strides, out_strides: Strides) -> _Cu
             **none, channels=layout.terms, x_channel=layout.high * layout.pitch,
             x_row=layout.pitch, IH=1 << 62, DH=1, hop=1, columns=address(columns),
             zeros=address(zeros), KH=1, KW=spec.KW,
-            out_row=spec.DH * out_strides[2] if dense else layout.pitch, limits=address(limits),
+            out_row=spec.DH * out_strides[2] if dense else layout.pitch,
+            limits=address(limits_of(spec.activation, dtype)),
         ),
     ], np.int64)
     tasks = spec.N * spec.OC * layout.phases * layout.bands * layout.blocks
@@ -167,7 +167,7 @@ def _make_cut(spec: Conv2dSpec, x_strides: Strides, out_strides: Strides) -> _Cu
         *(address(jobs) + i * step for i in range(3)), address(zeros),
         *(code.address for code in (*down, *across)),
     )
-    return _Cut(tasks, layout.share, plan, memory, (jobs, zeros, limits, columns, down, across))
+    return _Cut(tasks, layout.share, plan, memory, (jobs, zeros, columns, down, across))
 
 
 # ---------------------------------------------------------------- the kernel
@@ -269,10 +269,10 @@ def _down(job, x, row, rows, n, weights, out, memory, q):
         if column + wide > n:
             code, step = memory[11], lanes
             column = min(column, n - lanes)  # the last one computes some columns again
-        call_plane(
-            code, job, 1, x + column * size, 0, row, rows, weights, memory[9], 0,
-            out + column * size, step,
-        )
+        call(code, (
+            job, 1, x + column * size, 0, row, rows, weights, memory[9], 0, out + column * size,
+            step,
+        ))
         column += step
 
 
@@ -287,10 +287,10 @@ def _across(between, rows, n, weights, bias, out, memory, q):
         if column + wide > n:
             code, step = memory[13], lanes
             column = max(0, min(column, n - lanes))
-        call_plane(
-            code, memory[8], 1, between + column * size, 0, 0, rows, weights, bias, 0,
+        call(code, (
+            memory[8], 1, between + column * size, 0, 0, rows, weights, bias, 0,
             out + column * size, min(step, n - column),
-        )
+        ))
         column += step
 
 

@@ -7,14 +7,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba.core import types
 
 from ...spec import LEAKY_SLOPE, Conv2dSpec
 from . import simd
-from .activations import CODES, LIMITS, NO_LIMITS, activate_line
+from .activations import CODES, LIMITS, activate_line, limits_of
 from .buffers import address
 from .depthwise_tile import MOST_TAPS, Job, Shape, depthwise_code
-from .jit import Kernel, Plan, carray, compiled, emit_call, intrinsic, strides, take
+from .jit import Kernel, Plan, call, carray, compiled, strides, take
 
 Array = npt.NDArray[Any]
 Strides = tuple[int, ...]
@@ -73,13 +72,13 @@ def _make_cut(spec: Conv2dSpec, x_strides: Strides, out_strides: Strides, thread
     high = -(-spec.OH // strips)
     entries, codes = _entries(spec, high, pixels)
     zeros = np.zeros(spec.OC + lanes, dtype)
-    limits = np.array(LIMITS.get(spec.activation or "", NO_LIMITS), dtype)
     vector = lanes * dtype.itemsize
     job = np.array(Job(
         vectors=spec.OC // lanes, rest=spec.OC % lanes, x_row=x_strides[2],
         x_column=x_strides[3], IH=spec.IH, IW=spec.IW, KH=spec.KH, KW=spec.KW, DH=spec.DH,
         DW=spec.DW, SW=spec.SW, tap=-(-spec.OC // lanes) * vector, zeros=address(zeros),
-        out_row=out_strides[2], out_column=out_strides[3], limits=address(limits),
+        out_row=out_strides[2], out_column=out_strides[3],
+        limits=address(limits_of(spec.activation, dtype)),
     ), np.int64)
     tasks = spec.N * strips
     if tasks > _ITEMS_PER_THREAD * threads:
@@ -92,7 +91,7 @@ def _make_cut(spec: Conv2dSpec, x_strides: Strides, out_strides: Strides, thread
         **strides("x", x_strides), **strides("out", out_strides),
     )
     memory = (address(entries), address(job), address(zeros))
-    return _Cut(tasks, plan, memory, (entries, job, zeros, limits, codes))
+    return _Cut(tasks, plan, memory, (entries, job, zeros, codes))
 
 
 def _tile(spec: Conv2dSpec) -> tuple[int, int]:
@@ -174,18 +173,7 @@ def _strip(x, row, rows, weights, bias, out, memory, q):
         ow = simd.load(entry, 0)
         code = simd.load(entry + (16 if rows == q.high else 24), 0)
         column = ow * q.SW - q.PL
-        _call_tile(
-            code, job, x + column * q.x_column, column, row, weights, bias,
-            out + ow * q.out_column,
-        )
+        call(code, (
+            job, x + column * q.x_column, column, row, weights, bias, out + ow * q.out_column,
+        ))
         entry += 32
-
-
-@intrinsic
-def _call_tile(typingctx, code, job, x, column, row, weights, bias, out):
-    """A :func:`.depthwise_tile.depthwise_code`."""
-    def codegen(context, builder, signature, args):
-        emit_call(builder, args[0], args[1:])
-        return context.get_dummy_value()
-
-    return types.void(*[types.intp] * 8), codegen

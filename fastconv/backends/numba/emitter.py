@@ -64,5 +64,4 @@ class Emitter:
         b = self.builder
         least = self.splat(self.job["limits"], 0)
         most = self.splat(self.job["limits"], self.size)
-        values = [b.select(b.fcmp_ordered(">", least, v), least, v) for v in values]
-        return [b.select(b.fcmp_ordered("<", most, v), most, v) for v in values]
+        return simd.emit_limited(b, values, least, most)

@@ -1,13 +1,15 @@
 """The part of the padded input that a block of output pixels needs, in a buffer of its own.
 
-Along each axis the buffer either holds the covered stretch once, so that neighbouring windows
-share cells, or for each tap the cells that the block's pixels meet through it, which is what
-im2col does. Either way cell (pixel p, tap k) is at p·pixel_step + k·tap_step. Padded zeros are
-written out: they take part in the sum.
+Along each axis the buffer holds the covered stretch once, so that neighbouring windows share
+cells; or the same split by residues modulo the stride, so that the cells of neighbouring pixels
+are neighbours; or for each tap the cells that the block's pixels meet through it, which is what
+im2col does. In all of them cell (pixel p, tap k) is at p·pixel_step + k//groups·tap_step in group
+k mod groups. Padded zeros are written out: they take part in the sum.
 """
 
 from __future__ import annotations
 
+from math import gcd
 from typing import NamedTuple
 
 from . import simd
@@ -23,7 +25,7 @@ class Axis(NamedTuple):
     cells: int
     """Of the whole buffer."""
     groups: int
-    """Stretches that are copied: one, or one for each tap."""
+    """Stretches that are copied: one, one for each residue, or one for each tap."""
     group_cells: int
     """Of one stretch in the buffer."""
     group_step: int
@@ -32,12 +34,26 @@ class Axis(NamedTuple):
     """From cell to cell, in the input."""
 
 
-def axis(pixels: int, taps: int, stride: int, dilation: int, by_tap: bool) -> Axis:
-    """The axis of a block of ``pixels``; by tap if asked for, or if that is smaller."""
+def axis(
+    pixels: int, taps: int, stride: int, dilation: int, by_tap: bool, dense: bool = False
+) -> Axis:
+    """The axis of a block of ``pixels``; by tap if asked for, or if that is smaller. ``dense``:
+    neighbouring pixels must find their cells side by side."""
     covered = (pixels - 1) * stride + (taps - 1) * dilation + 1
     if by_tap or pixels * taps < covered:
-        return Axis(1, pixels, pixels * taps, taps, pixels, dilation, stride)
+        return Axis(1, 0, pixels * taps, taps, pixels, dilation, stride)
+    if dense:
+        common = gcd(stride, dilation)
+        groups = min(stride // common, taps)
+        cells = pixels + (taps - 1) // groups * (dilation // common)
+        return Axis(1, dilation // common, groups * cells, groups, cells, dilation, stride)
     return Axis(stride, dilation, covered, 1, covered, 0, 1)
+
+
+@compiled
+def tap_place(k, tap_step, groups, group):
+    """Where the cells of tap ``k`` begin, all in one unit; ``group`` is the size of one."""
+    return k % groups * group + k // groups * tap_step
 
 
 @compiled

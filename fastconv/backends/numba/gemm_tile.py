@@ -6,7 +6,8 @@ panel is contiguous. One of the two sides is a vector and the other is broadcast
 
 - *channels in lanes*: a point is one pixel, broadcast; a unit is a vector of output channels.
 - *pixels in lanes*: a point is a vector of neighbouring pixels; a unit is one output channel,
-  its weight broadcast. For groups with fewer output channels than half a vector.
+  its weight broadcast. For groups with fewer output channels than half a vector, and for sums of
+  few terms, whose results would have to be turned for every few products (:mod:`.row_tile`).
 
 Every sum is one chain of fused multiply-adds over k in ascending order, so neither the tile's
 size nor a cut of k into chunks changes a bit of it.
@@ -28,25 +29,23 @@ from numba.core import types
 
 from . import simd
 from .buffers import LINE
-from .jit import emit_call, intrinsic, native
+from .jit import intrinsic, native
 
 MOST_UNITS = 4 if simd.REGISTERS == 32 else 2
 
 
 class Shape(NamedTuple):
-    """The points of a tile, and the k that a turn of its loop takes."""
+    """The points of a tile."""
 
     points: int
     rest: int
     """Points of the tiles that finish the remainder."""
-    turn: int
-    """Two save counting and waiting, but make LLVM load so far ahead that 10×2 spills."""
 
 
 SHAPES = (
-    {4: Shape(6, 2, 2), 3: Shape(8, 2, 2), 2: Shape(10, 4, 1), 1: Shape(10, 4, 2)}
+    {4: Shape(6, 2), 3: Shape(8, 2), 2: Shape(10, 4), 1: Shape(10, 4)}
     if simd.REGISTERS == 32
-    else {2: Shape(6, 2, 1), 1: Shape(8, 4, 1)}
+    else {2: Shape(6, 2), 1: Shape(8, 4)}
 )
 """By units. The sums, a row of the panel and a point fill the registers: 6×4, 8×3 and 10×2
 vectors reach the peak, 12×2 spills."""
@@ -58,37 +57,38 @@ _BYTE = ir.IntType(8)
 
 @intrinsic(prefer_literal=True)
 def _tile(
-    typingctx, points, units, turn, channels_in_lanes, base, offsets, steps, panel, depth, sums,
-    fresh, like,
+    typingctx, points, units, channels_in_lanes, base, offsets, steps, panel, depth, sums, fresh,
+    like,
 ):
-    """One tile; the first four arguments are constants of the compiled code."""
-    constants = (points, units, turn, channels_in_lanes)
+    """One tile; the first three arguments are constants of the compiled code."""
+    constants = (points, units, channels_in_lanes)
     if not all(isinstance(constant, types.IntegerLiteral) for constant in constants):
         return None
     word = types.intp
 
     def codegen(context, builder, signature, args):
-        emitter = _Emitter(builder, like, *(constant.literal_value for constant in constants))
-        base, offsets, *rest = args[4:-1]
+        emitter = TileEmitter(builder, like, *(constant.literal_value for constant in constants))
+        base, offsets, *rest = args[3:-1]
         emitter.emit(emitter.starts_at(base, offsets), *rest)
         return context.get_dummy_value()
 
     return types.void(*constants, word, word, word, word, word, word, word, like), codegen
 
 
-class _Emitter:
+class TileEmitter:
     """Emits one tile: sums from memory, the loop over k, sums to memory."""
 
     def __init__(
-        self, builder: ir.IRBuilder, dtype: types.Float, points: int, units: int, turn: int,
+        self, builder: ir.IRBuilder, dtype: types.Float, points: int, units: int,
         channels_in_lanes: int,
     ) -> None:
         self.builder = builder
         self.number = simd.llvm_float(dtype)
         self.vector = simd.llvm_vector(dtype)
         self.size = dtype.bitwidth // 8
-        self.points, self.units, self.turn = points, units, turn
+        self.points, self.units = points, units
         self.channels_in_lanes = bool(channels_in_lanes)
+        self.ahead: ir.Value | None = None
 
     def starts_at(self, base: ir.Value, offsets: ir.Value) -> list[ir.Value]:
         """Where the points begin, from a table."""
@@ -114,15 +114,11 @@ class _Emitter:
         """``ahead`` makes a chunk's sums a chain of their own; with each k a cache line from
         there on is asked for."""
         b = self.builder
-        self.starts, self.ahead = starts, ahead
-        self.steps = b.inttoptr(steps, simd.INT.as_pointer())
-        self.panel = b.inttoptr(panel, self.number.as_pointer())
+        self.ahead = ahead
         values = [ir.Constant(self.vector, 0.0)] * (self.points * self.units)
         if ahead is None:
             values = self._with_old(values, sums, fresh)
-        values, done = self._turns(values, depth)
-        if self.turn == 2:
-            values = self._last(values, done, depth)
+        values = self.chain(values, starts, steps, panel, depth)
         if ahead is not None:
             values = self._with_old(values, sums, fresh)
         for i, value in enumerate(values):
@@ -146,17 +142,22 @@ class _Emitter:
                 old = [b.fadd(total, value) for total, value in zip(old, values, strict=True)]
             loaded = b.block
         return [
-            self._either(value, before, total, loaded)
+            self.either(value, before, total, loaded)
             for value, total in zip(values, old, strict=True)
         ]
 
-    def _turns(self, values: list[ir.Value], depth: ir.Value) -> tuple[list[ir.Value], ir.Value]:
-        """As many whole turns of the loop as ``depth`` has."""
+    def chain(
+        self, values: list[ir.Value], starts: list[ir.Value], steps: ir.Value, panel: ir.Value,
+        depth: ir.Value,
+    ) -> list[ir.Value]:
+        """``values``, one for each unit of each point, and their products for every k."""
         b = self.builder
-        end = b.and_(depth, simd.INT(-self.turn))
+        self.starts = starts
+        self.steps = b.inttoptr(steps, simd.INT.as_pointer())
+        self.panel = b.inttoptr(panel, self.number.as_pointer())
         before = b.block
-        loop, after = b.append_basic_block("turn"), b.append_basic_block("turned")
-        b.cbranch(b.icmp_signed("<", simd.INT(0), end), loop, after)
+        loop, after = b.append_basic_block("step"), b.append_basic_block("summed")
+        b.cbranch(b.icmp_signed("<", simd.INT(0), depth), loop, after)
         b.position_at_end(loop)
         k = b.phi(simd.INT)
         k.add_incoming(simd.INT(0), before)
@@ -164,34 +165,19 @@ class _Emitter:
         for value in values:
             phis.append(b.phi(value.type))
             phis[-1].add_incoming(value, before)
-        sums = phis
-        for ahead in range(self.turn):
-            sums = self._step(sums, b.add(k, simd.INT(ahead)))
-        next_k = b.add(k, simd.INT(self.turn))
+        sums = self._step(phis, k)
+        next_k = b.add(k, simd.INT(1))
         k.add_incoming(next_k, loop)
         for phi, value in zip(phis, sums, strict=True):
             phi.add_incoming(value, loop)
-        b.cbranch(b.icmp_signed("<", next_k, end), loop, after)
+        b.cbranch(b.icmp_signed("<", next_k, depth), loop, after)
         b.position_at_end(after)
-        results = [
-            self._either(value, before, total, loop)
-            for value, total in zip(values, sums, strict=True)
-        ]
-        return results, end
-
-    def _last(self, values: list[ir.Value], k: ir.Value, depth: ir.Value) -> list[ir.Value]:
-        """The k that an odd depth leaves over."""
-        b = self.builder
-        before = b.block
-        with b.if_then(b.icmp_signed("<", k, depth)):
-            sums = self._step(values, k)
-            added = b.block
         return [
-            self._either(value, before, total, added)
+            self.either(value, before, total, loop)
             for value, total in zip(values, sums, strict=True)
         ]
 
-    def _either(
+    def either(
         self, a: ir.Value, from_a: ir.Block, b: ir.Value, from_b: ir.Block
     ) -> ir.Value:
         phi = self.builder.phi(a.type)
@@ -210,15 +196,17 @@ class _Emitter:
         for u in range(self.units):
             unit = simd.INT(u * self.vector.count if self.channels_in_lanes else u)
             pointer = b.gep(self.panel, [b.add(row, unit)])
-            weights.append(self._read(pointer, self.channels_in_lanes))
+            weights.append(self.read(pointer, self.channels_in_lanes))
         sums = []
         for p, start in enumerate(self.starts):
-            point = self._read(b.gep(start, [step]), not self.channels_in_lanes)
+            point = self.read(b.gep(start, [step]), not self.channels_in_lanes)
             for u, weight in enumerate(weights):
                 sums.append(simd.emit_fma(b, point, weight, values[p * self.units + u]))
-        return sums
+        # Else LLVM takes several k at once and loads so far ahead that it spills sums: 64 bytes
+        # each, on a stack that is aligned to 16.
+        return simd.emit_fence(b, sums)
 
-    def _read(self, pointer: ir.Value, as_vector: bool) -> ir.Value:
+    def read(self, pointer: ir.Value, as_vector: bool) -> ir.Value:
         b = self.builder
         to = self.vector if as_vector else self.number
         value = b.load(b.bitcast(pointer, to.as_pointer()), align=self.size)
@@ -227,25 +215,23 @@ class _Emitter:
 
 @intrinsic(prefer_literal=True)
 def _dense_tile(
-    typingctx, most, units, turn, points, base, steps, panel, depth, sums, fresh, ahead, like,
+    typingctx, most, units, points, base, steps, panel, depth, sums, fresh, ahead, like,
 ):
-    """One tile of up to ``most`` points that lie a vector apart; the first three arguments are
+    """One tile of up to ``most`` points that lie a vector apart; the first two arguments are
     constants of the compiled code."""
-    constants = (most, units, turn)
+    constants = (most, units)
     if not all(isinstance(constant, types.IntegerLiteral) for constant in constants):
         return None
 
     def codegen(context, builder, signature, args):
-        points, base, *rest = args[3:-1]
+        points, base, *rest = args[2:-1]
         after = builder.append_basic_block("multiplied")
         choice = builder.switch(points, after)
         for height in range(1, most.literal_value + 1):
             block = builder.append_basic_block(f"of_{height}")
             choice.add_case(simd.INT(height), block)
             builder.position_at_end(block)
-            emitter = _Emitter(
-                builder, like, height, units.literal_value, turn.literal_value, True
-            )
+            emitter = TileEmitter(builder, like, height, units.literal_value, True)
             emitter.emit(emitter.dense_starts(base), *rest)
             builder.branch(after)
         builder.position_at_end(after)
@@ -259,9 +245,9 @@ def dense_sweep(units: int, dtype: np.dtype[Any]) -> Any:
     """The native function that multiplies points a vector apart with a panel of ``units`` units.
 
     Its arguments are (first point, points, steps, panel, depth, sums, fresh, ahead): those of
-    :data:`multiply` without offsets, and memory of which a cache line is asked for with each k.
+    :func:`sweep` without offsets, and memory of which a cache line is asked for with each k.
     """
-    most, _, turn = SHAPES[units]
+    most = SHAPES[units].points
     zero = dtype.type(0)
 
     def dense_sweep(base, count, steps, panel, depth, sums, fresh, ahead):
@@ -271,7 +257,7 @@ def dense_sweep(units: int, dtype: np.dtype[Any]) -> Any:
             p = count * piece // pieces
             points = count * (piece + 1) // pieces - p
             _dense_tile(
-                most, units, turn, points, base + p * vector, steps, panel, depth,
+                most, units, points, base + p * vector, steps, panel, depth,
                 sums + p * units * vector, fresh, ahead + piece * depth * LINE, zero,
             )
 
@@ -282,9 +268,12 @@ def dense_sweep(units: int, dtype: np.dtype[Any]) -> Any:
 def sweep(units: int, channels_in_lanes: bool, dtype: np.dtype[Any]) -> Any:
     """The native function that multiplies many points with a panel of ``units`` units.
 
-    Its arguments are those of :data:`multiply`. Compiled on first use, one for each shape.
+    Its arguments are (base, offsets, points, steps, panel, depth, sums, fresh): it adds the
+    products to ``sums``, a vector for each unit of each point, or starts them ``fresh``. Up to
+    ``SPARE_POINTS`` more points are computed: ``offsets`` must lead somewhere readable for them,
+    and ``sums`` have room. Compiled on first use, one for each shape.
     """
-    many, few, turn = SHAPES[units]
+    many, few = SHAPES[units]
     lanes_of_channels = int(channels_in_lanes)
     zero = dtype.type(0)
 
@@ -293,13 +282,13 @@ def sweep(units: int, channels_in_lanes: bool, dtype: np.dtype[Any]) -> Any:
         p = 0
         while p + many <= count:
             _tile(
-                many, units, turn, lanes_of_channels, base, offsets + p * 8, steps, panel, depth,
+                many, units, lanes_of_channels, base, offsets + p * 8, steps, panel, depth,
                 sums + p * point, fresh, zero,
             )
             p += many
         while p < count:
             _tile(
-                few, units, turn, lanes_of_channels, base, offsets + p * 8, steps, panel, depth,
+                few, units, lanes_of_channels, base, offsets + p * 8, steps, panel, depth,
                 sums + p * point, fresh, zero,
             )
             p += few
@@ -307,18 +296,3 @@ def sweep(units: int, channels_in_lanes: bool, dtype: np.dtype[Any]) -> Any:
     lanes = "channels" if channels_in_lanes else "pixels"
     name = f"sweep_{units}_{lanes}_{dtype.name}"
     return native(sweep, name, *[types.intp] * 8)
-
-
-@intrinsic
-def multiply(typingctx, sweep, base, offsets, count, steps, panel, depth, sums, fresh):
-    """Add the products of ``count`` points with a panel to ``sums``, or start them afresh.
-
-    ``sweep`` is the address of a :func:`sweep`. ``sums`` has a vector for each unit of each
-    point. Up to ``SPARE_POINTS`` more points are computed: ``offsets`` must lead somewhere
-    readable for them, and ``sums`` have room.
-    """
-    def codegen(context, builder, signature, args):
-        emit_call(builder, args[0], args[1:])
-        return context.get_dummy_value()
-
-    return types.void(*[types.intp] * 9), codegen

@@ -224,16 +224,7 @@ def part(function: Function, name: str, words: int, record: np.dtype[Any]) -> An
 def _run_workers(code, workers, memory, plan):
     tasks = memory.ctypes.data  # the first word counts the tasks that were taken
     for worker in prange(workers):
-        _call_kernel(code, worker, tasks, tasks + 8, plan)
-
-
-@intrinsic
-def _call_kernel(typingctx, code, worker, tasks, memory, plan):
-    def codegen(context, builder, signature, args):
-        emit_call(builder, args[0], args[1:])
-        return context.get_dummy_value()
-
-    return types.void(*[types.intp] * 5), codegen
+        call(code, (worker, tasks, tasks + 8, plan))
 
 
 @intrinsic
@@ -247,20 +238,20 @@ def take(typingctx, tasks):
     return types.intp(types.intp), codegen
 
 
-def emit_call(builder: ir.IRBuilder, code: ir.Value, args: list[ir.Value]) -> None:
-    """A call of the native function at the address ``code``."""
-    function = ir.FunctionType(ir.VoidType(), [arg.type for arg in args])
-    builder.call(builder.inttoptr(code, function.as_pointer()), args)
-
-
 @intrinsic
 def call(typingctx, code, arguments):
-    """Call the native function at the address ``code`` with the tuple ``arguments``."""
+    """Call the native function at the address ``code`` with the tuple ``arguments``: words, as
+    which all integers and truth values pass, and floating-point numbers."""
     def codegen(context, builder, signature, args):
-        emit_call(builder, args[0], cgutils.unpack_tuple(builder, args[1]))
+        values = cgutils.unpack_tuple(builder, args[1])
+        function = ir.FunctionType(ir.VoidType(), [value.type for value in values])
+        builder.call(builder.inttoptr(args[0], function.as_pointer()), values)
         return context.get_dummy_value()
 
-    return types.void(code, arguments), codegen
+    passed = [
+        types.intp if isinstance(ty, (types.Integer, types.Boolean)) else ty for ty in arguments
+    ]
+    return types.void(types.intp, types.Tuple(passed)), codegen
 
 
 @cache

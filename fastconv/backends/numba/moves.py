@@ -1,4 +1,4 @@
-"""Copies of lines of numbers, dense ones by whole vectors."""
+"""Copies of lines of numbers, dense ones and every second one by whole vectors."""
 
 from __future__ import annotations
 
@@ -19,6 +19,14 @@ def copy(target, target_step, source, source_step, count, like):
         if i < count:
             v = simd.load_part(source + i * size, count - i, nothing)
             simd.store_part(target + i * size, v, count - i)
+    elif source_step == 2 * size and target_step == size:
+        nothing = simd.splat(like)
+        i = 0
+        while i + lanes <= count:
+            simd.store(target + i * size, simd.load_every_second(source + 2 * i * size, nothing))
+            i += lanes
+        for j in range(i, count):
+            simd.store(target + j * size, simd.load(source + 2 * j * size, like))
     else:
         for i in range(count):
             simd.store(target + i * target_step, simd.load(source + i * source_step, like))

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ...spec import Conv2dSpec
+from ...spec import Conv2dSpec, itemsize
 from . import simd
 from .buffers import Buffer, address, buffer
 from .gemm_tile import MOST_UNITS
@@ -21,6 +21,8 @@ from .jit import Kernel, Plan, carray, compiled, take
 
 _DEPTH = 288
 """Products of a chunk: a panel of four vectors then takes 72 KB, a part of the second cache."""
+_FEW_TERMS = 160
+"""Terms of a sum that may be worth pixels in the lanes where channels would fill them."""
 
 
 class Weights(NamedTuple):
@@ -72,6 +74,11 @@ class Weights(NamedTuple):
         return -(-self.units // self.panels)
 
     @property
+    def widths(self) -> tuple[int, int]:
+        """Units of the widest panels, and of those that are one unit narrower, if any are."""
+        return self.widest, self.widest - (self.units % self.panels > 0)
+
+    @property
     def nbytes(self) -> int:
         """Bytes of all panels."""
         channels = self.G * self.units * self.unit
@@ -79,14 +86,32 @@ class Weights(NamedTuple):
 
 
 def weights_of(spec: Conv2dSpec) -> Weights:
-    """The cut for a convolution; it knows nothing of the picture."""
-    return _weights(spec.OC // spec.G, spec.IC // spec.G, spec.KH, spec.KW, spec.G, spec.dtype)
+    """The cut for a convolution; of the picture it knows no more than what is in the lanes."""
+    lanes = simd.BITS // (8 * itemsize(spec.dtype))
+    return _weights(
+        spec.OC // spec.G, spec.IC // spec.G, spec.KH, spec.KW, spec.G, spec.dtype, lanes,
+        _channels_in_lanes(spec, lanes),
+    )
+
+
+def _channels_in_lanes(spec: Conv2dSpec, lanes: int) -> bool:
+    """Whether that takes less: then results must be turned to rows of pixels, which is worth half
+    a term on every number of a vector; but pixels in the lanes are gathered first, and what does
+    not fill a vector leaves lanes idle."""
+    channels, taps = spec.OC // spec.G, spec.KH * spec.KW
+    terms = spec.IC // spec.G * taps
+    if 2 * channels <= lanes:
+        return False
+    if spec.layout != "NCHW" or taps == 1 or terms > _FEW_TERMS or lanes > spec.OW:
+        return True
+    across = spec.OW * (-(-channels // lanes) * lanes * terms + channels * lanes / 2)
+    return across < channels * -(-spec.OW // lanes) * lanes * terms
 
 
 @lru_cache(maxsize=512)
-def _weights(ocg: int, icg: int, kh: int, kw: int, g: int, dtype: str) -> Weights:
-    lanes = simd.BITS // (8 * np.dtype(dtype).itemsize)
-    channels_in_lanes = 2 * ocg > lanes
+def _weights(
+    ocg: int, icg: int, kh: int, kw: int, g: int, dtype: str, lanes: int, channels_in_lanes: bool
+) -> Weights:
     unit = lanes if channels_in_lanes else 1
     units = -(-ocg // unit)
     chunks = -(-icg // max(1, _DEPTH // (kh * kw)))
@@ -97,9 +122,29 @@ def _weights(ocg: int, icg: int, kh: int, kw: int, g: int, dtype: str) -> Weight
     )
 
 
-def pack(spec: Conv2dSpec, w: npt.NDArray[Any], threads: int) -> Buffer:
-    """The panels of ``w``."""
-    return pack_panels(weights_of(spec), w, threads)
+class PackedWeights:
+    """The panels of ``w`` in either order, each packed when it is first asked for. Threads that
+    ask at once do it twice."""
+
+    def __init__(self, w: npt.NDArray[Any]) -> None:
+        self._w = w
+        self._panels: dict[bool, Buffer] = {}
+
+    def panels(self, spec: Conv2dSpec, threads: int) -> Buffer:
+        """In the order that this spec's pictures need."""
+        weights = weights_of(spec)
+        panels = self._panels.get(weights.channels_in_lanes)
+        if panels is None:
+            panels = pack_panels(weights, self._w, threads)
+            self._panels[weights.channels_in_lanes] = panels
+        return panels
+
+
+def pack(spec: Conv2dSpec, w: npt.NDArray[Any], threads: int) -> PackedWeights:
+    """The weights with the panels that this spec's pictures need."""
+    packed = PackedWeights(w)
+    packed.panels(spec, threads)
+    return packed
 
 
 def pack_panels(weights: Weights, w: npt.NDArray[Any], threads: int) -> Buffer:

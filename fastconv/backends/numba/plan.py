@@ -26,6 +26,12 @@ _POINTS, _COLUMNS = 512, 128
 a panel worth loading, and several rows, which share the input that their windows cover."""
 _VECTORS, _VECTOR_COLUMNS = 128, 16
 """The same in vectors of pixels, where those are in the lanes."""
+_ROW_VECTORS = 32
+"""Vectors of a row of a block whose sums go straight to ``out``,"""
+_NEAR = 64 * 1024
+"""bytes of its gathered input,"""
+_FEW_ROWS = 4
+"""and rows that are worth more than long ones."""
 _GATHERED = 256 * 1024
 """Bytes of gathered input that a block should not exceed,"""
 _SUMS = 256 * 1024
@@ -45,6 +51,8 @@ class Cut(NamedTuple):
     """At most one a thread."""
     scratch: int
     """Bytes for all of them."""
+    straight: bool
+    """Whether sums go straight to ``out``: see :mod:`.pixel_rows`."""
     plan: Plan
     """What the kernel reads, by name."""
 
@@ -61,7 +69,11 @@ def make_cut(
 ) -> Cut:
     """The cut for up to ``threads`` threads; ``by_tap`` as :func:`.gather.axis` has it."""
     weights = weights_of(spec)
-    block = _block(spec, weights, threads, by_tap)
+    straight = (
+        not weights.channels_in_lanes and weights.chunks == 1 and weights.lanes <= spec.OW
+        and out_strides[3] == weights.size
+    )
+    block = _block(spec, weights, threads, by_tap, straight)
     fields = {
         name: getattr(spec, name)
         for name in ("N", "IH", "IW", "OH", "OW", "SH", "SW", "DH", "DW", "PT", "PL")
@@ -71,9 +83,10 @@ def make_cut(
     fields.update(strides("out", out_strides))
     fields.update(_tasks(spec, weights, block))
     fields.update(_sources(spec, weights, block, x_strides, by_tap))
-    fields.update(_scratch(spec, weights, block, fields))
+    fields.update(_scratch(spec, weights, block, fields, straight))
     workers = min(threads, fields["tasks"])
-    return Cut(workers, workers * fields["share"], Plan(weights.zero, slope=LEAKY_SLOPE, **fields))
+    plan = Plan(weights.zero, slope=LEAKY_SLOPE, **fields)
+    return Cut(workers, workers * fields["share"], straight, plan)
 
 
 # ---------------------------------------------------------------- blocks
@@ -84,29 +97,50 @@ def _even(n: int, most: int) -> int:
     return -(-n // -(-n // max(1, most)))
 
 
-def _block(spec: Conv2dSpec, weights: Weights, threads: int, by_tap: bool) -> _Block:
-    if weights.channels_in_lanes:
+def _block(
+    spec: Conv2dSpec, weights: Weights, threads: int, by_tap: bool, straight: bool
+) -> _Block:
+    if straight:
+        block = _near_block(spec, weights, by_tap)
+    elif weights.channels_in_lanes:
         columns = _even(spec.OW, _COLUMNS)
-        rows = _even(spec.OH, _POINTS // columns)
+        block = _with_sums(spec, weights, by_tap, _even(spec.OH, _POINTS // columns), columns)
     else:
-        columns = _even(-(-spec.OW // weights.lanes), _VECTOR_COLUMNS) * weights.lanes
-        rows = _even(spec.OH, _VECTORS // (columns // weights.lanes))
+        vectors = _even(-(-spec.OW // weights.lanes), _VECTOR_COLUMNS)
+        rows = _even(spec.OH, _VECTORS // vectors)
+        block = _with_sums(spec, weights, by_tap, rows, vectors * weights.lanes)
+    while threads > 1 and _tasks(spec, weights, block)["tasks"] < threads * _BLOCKS_PER_THREAD:
+        if block.panels > 1:
+            block = block._replace(panels=_even(weights.panels, block.panels // 2))
+        elif _points(weights, block) >= 2 * _FEWEST_POINTS and block.rows > 1:
+            block = block._replace(rows=_even(spec.OH, block.rows // 2))
+        else:
+            break
+    return block
+
+
+def _with_sums(
+    spec: Conv2dSpec, weights: Weights, by_tap: bool, rows: int, columns: int
+) -> _Block:
+    """A block of up to so many pixels whose sums wait in memory."""
     block = _Block(rows, columns, weights.panels)
     while _gathered_bytes(spec, weights, block, by_tap) > _GATHERED:
         smaller = _fewer_pixels(spec, weights, block)
         if smaller == block:
             break
         block = smaller
-    block = block._replace(
-        panels=_even(
-            weights.panels, _SUMS // (_points(weights, block) * weights.widest * weights.vector)
-        )
-    )
-    while threads > 1 and _tasks(spec, weights, block)["tasks"] < threads * _BLOCKS_PER_THREAD:
-        if block.panels > 1:
-            block = block._replace(panels=_even(weights.panels, block.panels // 2))
-        elif _points(weights, block) >= 2 * _FEWEST_POINTS and block.rows > 1:
-            block = block._replace(rows=_even(spec.OH, block.rows // 2))
+    sums = _points(weights, block) * weights.widest * weights.vector
+    return block._replace(panels=_even(weights.panels, _SUMS // sums))
+
+
+def _near_block(spec: Conv2dSpec, weights: Weights, by_tap: bool) -> _Block:
+    """A block whose input stays near; no fewer columns than a vector has lanes."""
+    block = _Block(spec.OH, _even(spec.OW, _ROW_VECTORS * weights.lanes), weights.panels)
+    while _gathered_bytes(spec, weights, block, by_tap) > _NEAR:
+        if block.rows > _FEW_ROWS or (block.rows > 1 and block.columns < 4 * weights.lanes):
+            block = block._replace(rows=_even(spec.OH, block.rows - 1))
+        elif block.columns >= 4 * weights.lanes:
+            block = block._replace(columns=_even(spec.OW, block.columns // 2))
         else:
             break
     return block
@@ -139,11 +173,10 @@ def _tasks(spec: Conv2dSpec, weights: Weights, block: _Block) -> dict[str, int]:
 
 
 def _axes(spec: Conv2dSpec, weights: Weights, block: _Block, by_tap: bool) -> tuple[Axis, Axis]:
-    # A vector of pixels is read at once: where windows skip cells, they lie apart by tap.
-    apart = by_tap or (not weights.channels_in_lanes and spec.SW > 1)
+    dense = not weights.channels_in_lanes  # a vector of pixels is read at once
     return (
         axis(block.rows, spec.KH, spec.SH, spec.DH, by_tap),
-        axis(block.columns, spec.KW, spec.SW, spec.DW, apart),
+        axis(block.columns, spec.KW, spec.SW, spec.DW, by_tap, dense),
     )
 
 
@@ -189,28 +222,35 @@ def _sources(
     if _in_place(spec, weights, x_strides, by_tap):
         _, channel, row, column = x_strides
         steps.update(
-            in_place=1, gathered=0, channel_step=channel, pixel_row=spec.SH * row,
+            in_place=1, gathered=0, row_groups=1, column_groups=1,
+            channel_step=channel, pixel_row=spec.SH * row,
             pixel_column=spec.SW * column, tap_row=spec.DH * row, tap_column=spec.DW * column,
         )
     return steps
 
 
 def _scratch(
-    spec: Conv2dSpec, weights: Weights, block: _Block, fields: Mapping[str, int]
+    spec: Conv2dSpec, weights: Weights, block: _Block, fields: Mapping[str, int], straight: bool
 ) -> Mapping[str, int]:
     """Bytes of each part of a thread's scratch memory, in their order."""
     points = _points(weights, block) + max(SPARE_POINTS, weights.lanes)
     parts = {
         "steps_bytes": whole_lines(8 * weights.chunk * spec.KH * spec.KW),
-        "offsets_bytes": whole_lines(8 * points),
-        "sums_bytes": block.panels * weights.widest * points * weights.vector,
-        "square_bytes": weights.lanes * weights.vector,
+        "offsets_bytes": 0, "sums_bytes": 0, "square_bytes": 0,
     }
+    if not straight:
+        parts.update(
+            offsets_bytes=whole_lines(8 * points), square_bytes=weights.lanes * weights.vector,
+            sums_bytes=block.panels * weights.widest * points * weights.vector,
+        )
     share = sum(parts.values()) + fields["gathered"]
     return {**parts, "points": points, "share": share}
 
 
 def scratch_bytes(spec: Conv2dSpec, threads: int, by_tap: bool) -> int:
     """The most that any strides may take: the input gathered in either order."""
-    orders = ((0, 0, 0, 0), (0, weights_of(spec).size, 0, 0))
-    return LINE + max(make_cut(spec, x, orders[0], threads, by_tap).scratch for x in orders)
+    size = weights_of(spec).size
+    return LINE + max(
+        make_cut(spec, x, out, threads, by_tap).scratch
+        for x in ((0, 0, 0, 0), (0, size, 0, 0)) for out in ((0, 0, 0, 0), (0, 0, 0, size))
+    )

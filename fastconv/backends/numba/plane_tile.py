@@ -21,7 +21,7 @@ from numba.core import cgutils, types
 
 from . import simd
 from .emitter import Emitter
-from .jit import emit_call, intrinsic, native
+from .jit import intrinsic, native
 
 SUMS = 24 if simd.REGISTERS == 32 else 12
 """Vectors of sums that leave registers for weights and pixels."""
@@ -120,44 +120,16 @@ def plane_code(shape: Shape) -> Any:
     channels, most, vectors, KH, KW, row_stride, column_stride, within, whole, single, limited = (
         map(int, shape[1:])
     )
-    half, quarter = max(1, most // 2), max(1, most // 4)
     zero = shape.dtype.type(0)
 
     def plane(
         job, blocks, x, column, first_row, rows, weights, bias, next_bias, first_out, count
     ):
-        hop, out_row = simd.load(job + 8 * _HOP, 0), simd.load(job + 8 * _OUT_ROW, 0)
         for _ in range(blocks):
-            row, out, left = first_row, first_out, rows
-            while left >= most:
-                _tile(
-                    channels, most, vectors, KH, KW, row_stride, column_stride, within, whole,
-                    single, limited, zero, job, x, column, row, weights, bias, out, count,
-                )
-                row, out, left = row + most * hop, out + most * out_row, left - most
-            if most > 1:
-                while left >= half:
-                    _tile(
-                        channels, half, vectors, KH, KW, row_stride, column_stride, within, whole,
-                        single, limited, zero, job, x, column, row, weights, bias, out, count,
-                    )
-                    row, out, left = row + half * hop, out + half * out_row, left - half
-            if half > 1:
-                while left >= quarter:
-                    _tile(
-                        channels, quarter, vectors, KH, KW, row_stride, column_stride, within,
-                        whole, single, limited, zero, job, x, column, row, weights, bias, out,
-                        count,
-                    )
-                    row, out = row + quarter * hop, out + quarter * out_row
-                    left -= quarter
-            if quarter > 1:
-                while left >= 1:
-                    _tile(
-                        channels, 1, vectors, KH, KW, row_stride, column_stride, within, whole,
-                        single, limited, zero, job, x, column, row, weights, bias, out, count,
-                    )
-                    row, out, left = row + hop, out + out_row, left - 1
+            _tiles(
+                channels, most, vectors, KH, KW, row_stride, column_stride, within, whole, single,
+                limited, zero, job, x, column, first_row, weights, bias, first_out, count, rows,
+            )
             x += simd.load(job + 8 * _X_GROUP, 0)
             weights += simd.load(job + 8 * _W_BLOCK, 0)
             bias += next_bias
@@ -167,43 +139,47 @@ def plane_code(shape: Shape) -> Any:
     return native(plane, f"plane_{shape.dtype.name}_{name}", *[types.intp] * 11)
 
 
-@intrinsic
-def call_plane(
-    typingctx, code, job, blocks, x, column, row, rows, weights, bias, next_bias, out, count
-):
-    """A :func:`plane_code`."""
-    def codegen(context, builder, signature, args):
-        emit_call(builder, args[0], args[1:])
-        return context.get_dummy_value()
-
-    return types.void(*[types.intp] * 12), codegen
-
-
-_HOP, _OUT_ROW, _X_GROUP, _W_BLOCK, _OUT_BLOCK = map(
-    Job._fields.index, ("hop", "out_row", "x_group", "w_block", "out_block")
-)
+_X_GROUP, _W_BLOCK, _OUT_BLOCK = map(Job._fields.index, ("x_group", "w_block", "out_block"))
 
 
 @intrinsic(prefer_literal=True)
-def _tile(
-    typingctx, channels, rows, vectors, KH, KW, row_stride, column_stride, within, whole, single,
-    limited, like, job, x, column, row, weights, bias, out, count,
+def _tiles(
+    typingctx, channels, most, vectors, KH, KW, row_stride, column_stride, within, whole, single,
+    limited, like, job, x, column, row, weights, bias, out, count, rows,
 ):
-    """One tile; all arguments before ``like`` are constants of the compiled code: see Shape."""
+    """Tiles below each other, of ``rows`` rows in all; the arguments before ``like`` are
+    constants of the compiled code: see Shape."""
     constants = (
-        channels, rows, vectors, KH, KW, row_stride, column_stride, within, whole, single, limited,
+        channels, most, vectors, KH, KW, row_stride, column_stride, within, whole, single, limited,
     )
     if not all(isinstance(constant, types.IntegerLiteral) for constant in constants):
         return None
 
     def codegen(context, builder, signature, args):
         numbers = [constant.literal_value for constant in constants]
-        dtype = np.dtype(f"f{like.bitwidth // 8}")
-        shape = Shape._make((dtype, *numbers))
-        _Emitter(builder, shape, args[12]).emit(*args[13:])
+        shape = Shape._make((np.dtype(f"f{like.bitwidth // 8}"), *numbers))
+        job, x, column, row, weights, bias, out, count, left = args[12:]
+        words = Emitter(builder, shape.dtype, job, Job._fields).job
+
+        def below(rows):
+            """Row and out so many rows of output further down."""
+            return (
+                builder.add(row, builder.mul(rows, words["hop"])),
+                builder.add(out, builder.mul(rows, words["out_row"])),
+            )
+
+        for height in dict.fromkeys(max(1, shape.rows // part) for part in (1, 2, 4, shape.rows)):
+            tiles = builder.udiv(left, simd.INT(height))
+            with cgutils.for_range(builder, tiles) as loop:
+                at, to = below(builder.mul(loop.index, simd.INT(height)))
+                tile = _Emitter(builder, shape._replace(rows=height), job)
+                tile.emit(x, column, at, weights, bias, to, count)
+            done = builder.mul(tiles, simd.INT(height))
+            row, out = below(done)
+            left = builder.sub(left, done)
         return context.get_dummy_value()
 
-    return types.void(*constants, like, *[types.intp] * 8), codegen
+    return types.void(*constants, like, *[types.intp] * 9), codegen
 
 
 class _Emitter(Emitter):

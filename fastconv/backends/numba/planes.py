@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from ...spec import LEAKY_SLOPE, Conv2dSpec
 from . import simd
-from .activations import CODES, LIMITS, NO_LIMITS
+from .activations import CODES, LIMITS, limits_of
 from .buffers import LINE, address, whole_lines
 from .jit import Plan, strides
 from .plane_tile import MOST_TAPS, SUMS, TALLEST, TOGETHER, WIDEST, Job, Shape, plane_code
@@ -164,13 +164,12 @@ def make_cut(spec: Conv2dSpec, x_strides: Strides, out_strides: Strides, threads
     steps, patch = layout.steps, layout.patch
     entries, codes = _entries(spec, layout)
     zeros = _zeros(_zero_bytes(spec, layout.lanes))
-    limits = np.array(LIMITS.get(spec.activation or "", NO_LIMITS), dtype)
     in_place, patched = np.arange(spec.KW) * spec.DW * size, patch.columns(spec) * size
     common = {
         "channels": spec.IC // spec.G, "x_group": x_strides[1] * (spec.IC // spec.G),
         "w_block": layout.block_weights(spec), "out_block": out_strides[1] * layout.channels,
         "KH": spec.KH, "KW": spec.KW, "DW": spec.DW, "IW": spec.IW, "zeros": address(zeros),
-        "limits": address(limits),
+        "limits": address(limits_of(spec.activation, dtype)),
         "out_channel": out_strides[1] if dense else layout.sums_channel,
         "out_row": steps.jump * out_strides[2] if dense else layout.sums_row,
     }
@@ -200,7 +199,7 @@ def make_cut(spec: Conv2dSpec, x_strides: Strides, out_strides: Strides, threads
         slope=LEAKY_SLOPE, **strides("x", x_strides), **strides("out", out_strides),
     )
     memory = (address(entries), address(jobs), address(jobs) + jobs.strides[0], address(zeros))
-    kept = (entries, jobs, zeros, limits, in_place, patched, codes)
+    kept = (entries, jobs, zeros, in_place, patched, codes)
     return Cut(tasks, layout.share, plan, memory, kept)
 
 

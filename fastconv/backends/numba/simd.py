@@ -106,6 +106,14 @@ def emit_fma(builder: ir.IRBuilder, a: ir.Value, b: ir.Value, c: ir.Value) -> ir
     return builder.fadd(builder.fmul(a, b), c)
 
 
+def emit_limited(
+    builder: ir.IRBuilder, values: Sequence[ir.Value], least: ir.Value, most: ir.Value
+) -> list[ir.Value]:
+    """``values`` between ``least`` and ``most``; NaN passes."""
+    values = [builder.select(builder.fcmp_ordered(">", least, v), least, v) for v in values]
+    return [builder.select(builder.fcmp_ordered("<", most, v), most, v) for v in values]
+
+
 def emit_prefetch(builder: ir.IRBuilder, address: ir.Value) -> None:
     """Ask for the line of an address, to be read soon; it may be any address."""
     flag, pointer = ir.IntType(32), ir.IntType(8).as_pointer()

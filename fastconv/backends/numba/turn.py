@@ -10,13 +10,14 @@ whole vectors are turned (``csrc/simd/turn.h``).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
 from numba.core import types
 
 from . import simd
-from .jit import compiled, intrinsic
+from .jit import compiled, inlined, intrinsic
 
 _LANE_BYTES = 16
 _PAGE = 4096
@@ -38,100 +39,105 @@ def lane(typingctx: Any, like: Any) -> Any:
     return types.intp(like), codegen
 
 
-@intrinsic
-def _lanes_in(typingctx: Any, source: Any, plane: Any, target: Any, like: Any) -> Any:
-    """A lane of pixels, from planes to vectors one after another."""
-    if not isinstance(like, simd.VectorType):
-        return None
-    size, width = like.dtype.bitwidth // 8, like.lanes
-    n = _LANE_BYTES // size
+def _on_lanes(emit: Callable[..., None]) -> Any:
+    """The intrinsic (planes, plane, vectors, like) whose code is ``emit(turner, planes, plane,
+    vectors)``: a lane of pixels in planes, these bytes apart, and in vectors one after another."""
 
-    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
-        start, plane, target, _ = args
-        vector = context.get_value_type(like)
-        piece = ir.VectorType(vector.element, n)
+    @intrinsic
+    def of_lanes(typingctx: Any, planes: Any, plane: Any, vectors: Any, like: Any) -> Any:
+        if not isinstance(like, simd.VectorType):
+            return None
 
-        def load(channel: int) -> ir.Value:
-            at = builder.add(start, builder.mul(plane, simd.INT(channel)))
-            return builder.load(simd.emit_pointer(builder, at, piece), align=size)
+        def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+            emit(_Turner(builder, like), *args[:3])
+            return context.get_dummy_value()
 
-        rows = []
-        for k in range(n):
-            parts = [load(k + first) for first in range(0, width, n)]
-            while len(parts) > 1:
-                both = _numbers(list(range(2 * int(parts[0].type.count))))
-                parts = [
-                    builder.shuffle_vector(parts[i], parts[i + 1], both)
-                    for i in range(0, len(parts), 2)
-                ]
-            rows.append(parts[0])
-        for k, row in enumerate(simd.emit_turned_lanes(builder, rows)):
-            at = builder.add(target, simd.INT(k * width * size))
-            builder.store(row, simd.emit_pointer(builder, at, vector), align=size)
-        return context.get_dummy_value()
+        return types.void(types.intp, types.intp, types.intp, like), codegen
 
-    return types.void(types.intp, types.intp, types.intp, like), codegen
+    return of_lanes
 
 
-@intrinsic
-def _lanes_out(typingctx: Any, source: Any, target: Any, plane: Any, like: Any) -> Any:
+class _Turner:
+    """Emits what both ways consist of."""
+
+    def __init__(self, builder: ir.IRBuilder, like: simd.VectorType) -> None:
+        self.builder = builder
+        self.size, self.width = like.dtype.bitwidth // 8, like.lanes
+        self.numbers = _LANE_BYTES // self.size
+        self.vector = simd.llvm_vector(like.dtype)
+        self.piece = ir.VectorType(self.vector.element, self.numbers)
+
+    def piece_at(self, planes: ir.Value, plane: ir.Value, channel: int) -> ir.Value:
+        """Where a lane of one channel's pixels lies."""
+        b = self.builder
+        at = b.add(planes, b.mul(plane, simd.INT(channel)))
+        return simd.emit_pointer(b, at, self.piece)
+
+    def vector_at(self, vectors: ir.Value, pixel: int) -> ir.Value:
+        """Where the vector of one pixel lies."""
+        at = self.builder.add(vectors, simd.INT(pixel * self.width * self.size))
+        return simd.emit_pointer(self.builder, at, self.vector)
+
+
+@_on_lanes
+def _lanes_in(turner: _Turner, planes: ir.Value, plane: ir.Value, vectors: ir.Value) -> None:
+    """From planes to vectors."""
+    b, n = turner.builder, turner.numbers
+    rows = []
+    for k in range(n):
+        parts = [
+            b.load(turner.piece_at(planes, plane, k + first), align=turner.size)
+            for first in range(0, turner.width, n)
+        ]
+        while len(parts) > 1:
+            both = _numbers(list(range(2 * int(parts[0].type.count))))
+            parts = [
+                b.shuffle_vector(parts[i], parts[i + 1], both) for i in range(0, len(parts), 2)
+            ]
+        rows.append(parts[0])
+    for k, row in enumerate(simd.emit_turned_lanes(b, rows)):
+        b.store(row, turner.vector_at(vectors, k), align=turner.size)
+
+
+@_on_lanes
+def _lanes_out(turner: _Turner, planes: ir.Value, plane: ir.Value, vectors: ir.Value) -> None:
     """The way back."""
-    if not isinstance(like, simd.VectorType):
-        return None
-    size, width = like.dtype.bitwidth // 8, like.lanes
-    n = _LANE_BYTES // size
+    b, n = turner.builder, turner.numbers
+    pixels = [b.load(turner.vector_at(vectors, k), align=turner.size) for k in range(n)]
+    for k, row in enumerate(simd.emit_turned_lanes(b, pixels)):
+        for first in range(0, turner.width, n):
+            part = b.shuffle_vector(row, row, _numbers(list(range(first, first + n))))
+            b.store(part, turner.piece_at(planes, plane, k + first), align=turner.size)
 
-    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
-        source, target, plane, _ = args
-        vector = context.get_value_type(like)
-        piece = ir.VectorType(vector.element, n)
-        pixels = []
-        for k in range(n):
-            at = builder.add(source, simd.INT(k * width * size))
-            pixels.append(builder.load(simd.emit_pointer(builder, at, vector), align=size))
-        for k, row in enumerate(simd.emit_turned_lanes(builder, pixels)):
-            for first in range(0, width, n):
-                part = builder.shuffle_vector(row, row, _numbers(list(range(first, first + n))))
-                at = builder.add(target, builder.mul(plane, simd.INT(k + first)))
-                builder.store(part, simd.emit_pointer(builder, at, piece), align=size)
-        return context.get_dummy_value()
 
-    return types.void(types.intp, types.intp, types.intp, like), codegen
+@inlined
+def _turn(inwards, count, planes, plane, vectors, like):
+    vector = simd.splat(like)
+    size, lanes = simd.itemsize(like), simd.lanes(like)
+    pixel = lanes * size
+    whole = count >= lanes and plane % _PAGE == 0
+    step = lanes if whole else lane(like)
+    for i in range(0, count, step):
+        at = min(i, count - step)
+        there, here = planes + at * size, vectors + at * pixel
+        if whole and inwards:
+            simd.transpose(there, plane, here, pixel, vector)
+        elif whole:
+            simd.transpose(here, pixel, there, plane, vector)
+        elif inwards:
+            _lanes_in(there, plane, here, vector)
+        else:
+            _lanes_out(there, plane, here, vector)
 
 
 @compiled
-def turn_in(count, source, plane, target, like):
-    """``count`` pixels, a lane at least, from dense planes (bytes apart) to vectors of channels."""
-    vector = simd.splat(like)
-    size = simd.itemsize(like)
-    lanes = simd.lanes(like)
-    if count >= lanes and plane % _PAGE == 0:
-        for i in range(0, count, lanes):
-            at = min(i, count - lanes)
-            simd.transpose(
-                source + at * size, plane, target + at * lanes * size, lanes * size, vector
-            )
-        return
-    step = lane(like)
-    for i in range(0, count, step):
-        at = min(i, count - step)
-        _lanes_in(source + at * size, plane, target + at * lanes * size, vector)
+def turn_in(count, planes, plane, vectors, like):
+    """``count`` pixels, a lane at least, from dense planes (bytes apart) to vectors of channels,
+    one after another."""
+    _turn(True, count, planes, plane, vectors, like)
 
 
 @compiled
-def turn_out(count, source, target, plane, like):
-    """The way back: vectors of channels, one after another, to dense planes."""
-    vector = simd.splat(like)
-    size = simd.itemsize(like)
-    lanes = simd.lanes(like)
-    if count >= lanes and plane % _PAGE == 0:
-        for i in range(0, count, lanes):
-            at = min(i, count - lanes)
-            simd.transpose(
-                source + at * lanes * size, lanes * size, target + at * size, plane, vector
-            )
-        return
-    step = lane(like)
-    for i in range(0, count, step):
-        at = min(i, count - step)
-        _lanes_out(source + at * lanes * size, target + at * size, plane, vector)
+def turn_out(count, planes, plane, vectors, like):
+    """The way back, with the same arguments."""
+    _turn(False, count, planes, plane, vectors, like)

@@ -56,13 +56,12 @@ def workspace_bytes(m: int, spec: Conv2dSpec, threads: int) -> int:
 def _codes(shape: Shape, record: np.dtype[Any]) -> tuple[int, ...]:
     """Addresses of the native functions that a kernel finds in its memory."""
     dtype = shape.taps.dtype
-    narrow = shape.taps.widest - (shape.taps.units % shape.taps.panels > 0)
     codes = (
         part(_values_of_block, "winograd_values", 5, record),
         part(_pixels_of_block, "winograd_pixels", 5, record),
         lines_in(shape.alpha, shape.m, dtype), tiles_out(shape.alpha, shape.m, dtype),
         lines_out(shape.alpha, shape.m, dtype), taps_in(shape.alpha, shape.r, dtype),
-        dense_sweep(shape.taps.widest, dtype), dense_sweep(narrow, dtype),
+        *(dense_sweep(width, dtype) for width in shape.taps.widths),
     )
     return tuple(code.address for code in codes)
 

@@ -205,7 +205,7 @@ def _store_pixels(channels, pixels, rows, cols, out, q):
     for r in range(rows):
         to, at = out + r * row, pixels + r * cols * vector
         if cols >= lane(q.zero) and channels == lanes and column == size:
-            turn_out(cols, at, to, q.out_channel, q.zero)
+            turn_out(cols, to, q.out_channel, at, q.zero)
         elif column == size and q.out_channel != size:
             for c in range(channels):
                 copy(to + c * q.out_channel, column, at + c * size, vector, cols, q.zero)

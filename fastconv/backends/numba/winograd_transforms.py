@@ -15,7 +15,8 @@ each (α, m) or (α, r) and type; all that is done around them is compiled once 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -66,6 +67,19 @@ class _Arithmetic:
 
     def address(self, base: ir.Value, step: ir.Value, i: int) -> ir.Value:
         return self.builder.add(base, self.builder.mul(step, simd.INT(i)))
+
+    @contextmanager
+    def each(
+        self, count: ir.Value, source: ir.Value, next_source: ir.Value, target: ir.Value,
+        next_target: ir.Value,
+    ) -> Iterator[tuple[ir.Value, ir.Value]]:
+        """A loop; where its turns read and write."""
+        b = self.builder
+        with cgutils.for_range(b, count) as loop:
+            yield (
+                b.add(source, b.mul(loop.index, next_source)),
+                b.add(target, b.mul(loop.index, next_target)),
+            )
 
     def load(self, base: ir.Value, step: ir.Value, i: int) -> ir.Value:
         pointer = simd.emit_pointer(self.builder, self.address(base, step, i), self.vector)
@@ -232,6 +246,25 @@ def _sum(e: _Arithmetic, terms: list[tuple[float, ir.Value]]) -> ir.Value:
 # ---------------------------------------------------------------- loops over lines
 
 
+def _emitted(emit: Callable[..., None]) -> Any:
+    """The intrinsic (α, n, words, like) whose code is ``emit(arithmetic, α, n, *words)``. The
+    first two are constants of the code, words are a tuple."""
+
+    @intrinsic(prefer_literal=True)
+    def intrinsic_of(typingctx, alpha, n, words, like):
+        if not all(isinstance(constant, types.IntegerLiteral) for constant in (alpha, n)):
+            return None
+
+        def codegen(context, builder, signature, args):
+            values = cgutils.unpack_tuple(builder, args[2])
+            emit(_Arithmetic(builder, like), alpha.literal_value, n.literal_value, *values)
+            return context.get_dummy_value()
+
+        return types.void(alpha, n, words, like), codegen
+
+    return intrinsic_of
+
+
 def _each_length(
     builder: ir.IRBuilder, alpha: int, m: int, some: ir.Value, emit: Callable[[int], None]
 ) -> None:
@@ -252,141 +285,67 @@ def _each_length(
     builder.position_at_end(after)
 
 
-def _words(count: int) -> list[types.Type]:
-    return [types.intp] * count
-
-
-def _literals(*constants: Any) -> list[int] | None:
-    if all(isinstance(constant, types.IntegerLiteral) for constant in constants):
-        return [constant.literal_value for constant in constants]
-    return None
-
-
-@intrinsic(prefer_literal=True)
+@_emitted
 def _lines_in(
-    typingctx, alpha, m, some, count, source, next_source, source_step, target, next_target,
-    target_step, like,
+    e, alpha, m, some, count, source, next_source, cell, target, next_target, point
 ):
     """From cells to points: ``count`` lines of ``some`` outputs each."""
-    if (constants := _literals(alpha, m)) is None:
-        return None
-    of_alpha, of_m = constants
+    def lines(length):
+        with e.each(count, source, next_source, target, next_target) as (at, to):
+            cells = [e.load(at, cell, k) for k in range(alpha + length - m)]
+            served = [k for k in range(alpha) if serves(alpha, m, length, k)]
+            for k, value in zip(served, _points_of(e, alpha, m, length, cells), strict=True):
+                e.store(value, to, point, k)
 
-    def codegen(context, builder, signature, args):
-        some, count, source, next_source, source_step, target, next_target, step = args[2:-1]
-        e = _Arithmetic(builder, like)
-
-        def lines(length):
-            with cgutils.for_range(builder, count) as loop:
-                at = builder.add(source, builder.mul(loop.index, next_source))
-                to = builder.add(target, builder.mul(loop.index, next_target))
-                cells = of_alpha + length - of_m
-                values = _points_of(
-                    e, of_alpha, of_m, length, [e.load(at, source_step, k) for k in range(cells)]
-                )
-                served = [k for k in range(of_alpha) if serves(of_alpha, of_m, length, k)]
-                for k, value in zip(served, values, strict=True):
-                    e.store(value, to, step, k)
-
-        _each_length(builder, of_alpha, of_m, some, lines)
-        return context.get_dummy_value()
-
-    return types.void(alpha, m, *_words(8), like), codegen
+    _each_length(e.builder, alpha, m, some, lines)
 
 
-@intrinsic(prefer_literal=True)
+@_emitted
 def _lines_out(
-    typingctx, alpha, m, some, count, source, next_source, source_step, target, next_target,
-    target_step, like,
+    e, alpha, m, some, count, source, next_source, point, target, next_target, output
 ):
     """From points to outputs: ``count`` lines of ``some`` outputs each."""
-    if (constants := _literals(alpha, m)) is None:
-        return None
-    of_alpha, of_m = constants
+    def lines(length):
+        with e.each(count, source, next_source, target, next_target) as (at, to):
+            served = [k for k in range(alpha) if serves(alpha, m, length, k)]
+            values = [e.load(at, point, k) for k in served]
+            for k, value in enumerate(_outputs_of(e, alpha, m, length, values)):
+                e.store(value, to, output, k)
 
-    def codegen(context, builder, signature, args):
-        some, count, source, next_source, source_step, target, next_target, step = args[2:-1]
-        e = _Arithmetic(builder, like)
-
-        def lines(length):
-            with cgutils.for_range(builder, count) as loop:
-                at = builder.add(source, builder.mul(loop.index, next_source))
-                to = builder.add(target, builder.mul(loop.index, next_target))
-                values = [
-                    e.load(at, source_step, k) for k in range(of_alpha)
-                    if serves(of_alpha, of_m, length, k)
-                ]
-                for k, value in enumerate(_outputs_of(e, of_alpha, of_m, length, values)):
-                    e.store(value, to, step, k)
-
-        _each_length(builder, of_alpha, of_m, some, lines)
-        return context.get_dummy_value()
-
-    return types.void(alpha, m, *_words(8), like), codegen
+    _each_length(e.builder, alpha, m, some, lines)
 
 
-@intrinsic(prefer_literal=True)
+@_emitted
 def _tiles_out(
-    typingctx, alpha, m, count, source, next_source, point, bias, target, next_target, row, like
+    e, alpha, m, count, source, next_source, point, bias, target, next_target, row
 ):
     """Whole tiles, from α² points to m × m outputs with their bias, all between in registers."""
-    if (constants := _literals(alpha, m)) is None:
-        return None
-    of_alpha, of_m = constants
-
-    def codegen(context, builder, signature, args):
-        count, source, next_source, point, bias, target, next_target, row = args[2:-1]
-        e = _Arithmetic(builder, like)
-        vector = simd.INT(int(e.vector.count) * e.size)
-        biases = e.load(bias, vector, 0)
-        with cgutils.for_range(builder, count) as loop:
-            at = builder.add(source, builder.mul(loop.index, next_source))
-            to = builder.add(target, builder.mul(loop.index, next_target))
-            columns = [
-                _from_points(
-                    e, of_alpha, of_m,
-                    [e.load(at, point, i * of_alpha + j) for i in range(of_alpha)],
-                )
-                for j in range(of_alpha)
-            ]
-            for i in range(of_m):
-                line = e.address(to, row, i)
-                outputs = _from_points(e, of_alpha, of_m, [column[i] for column in columns])
-                for j, output in enumerate(outputs):
-                    e.store(e.add(output, biases), line, vector, j)
-        return context.get_dummy_value()
-
-    return types.void(alpha, m, *_words(8), like), codegen
+    vector = simd.INT(int(e.vector.count) * e.size)
+    biases = e.load(bias, vector, 0)
+    with e.each(count, source, next_source, target, next_target) as (at, to):
+        columns = [
+            _from_points(e, alpha, m, [e.load(at, point, i * alpha + j) for i in range(alpha)])
+            for j in range(alpha)
+        ]
+        for i in range(m):
+            line = e.address(to, row, i)
+            outputs = _from_points(e, alpha, m, [column[i] for column in columns])
+            for j, output in enumerate(outputs):
+                e.store(e.add(output, biases), line, vector, j)
 
 
-@intrinsic(prefer_literal=True)
-def _taps_in(
-    typingctx, alpha, r, count, source, next_source, tap, target, next_target, point, like
-):
+@_emitted
+def _taps_in(e, alpha, r, count, source, next_source, tap, target, next_target, point):
     """From r × r taps to α² points, of ``count`` vectors."""
-    if (constants := _literals(alpha, r)) is None:
-        return None
-    of_alpha, of_r = constants
-
-    def codegen(context, builder, signature, args):
-        count, source, next_source, tap, target, next_target, point = args[2:-1]
-        e = _Arithmetic(builder, like)
-        with cgutils.for_range(builder, count) as loop:
-            at = builder.add(source, builder.mul(loop.index, next_source))
-            to = builder.add(target, builder.mul(loop.index, next_target))
-            columns = [
-                _weight_points(
-                    e, of_alpha, of_r, [e.load(at, tap, i * of_r + j) for i in range(of_r)]
-                )
-                for j in range(of_r)
-            ]
-            for i in range(of_alpha):
-                values = _weight_points(e, of_alpha, of_r, [column[i] for column in columns])
-                for j, value in enumerate(values):
-                    e.store(value, to, point, i * of_alpha + j)
-        return context.get_dummy_value()
-
-    return types.void(alpha, r, *_words(7), like), codegen
+    with e.each(count, source, next_source, target, next_target) as (at, to):
+        columns = [
+            _weight_points(e, alpha, r, [e.load(at, tap, i * r + j) for i in range(r)])
+            for j in range(r)
+        ]
+        for i in range(alpha):
+            values = _weight_points(e, alpha, r, [column[i] for column in columns])
+            for j, value in enumerate(values):
+                e.store(value, to, point, i * alpha + j)
 
 
 # ---------------------------------------------------------------- native functions
@@ -399,11 +358,10 @@ def lines_in(alpha: int, m: int, dtype: np.dtype[Any]) -> Any:
     zero = dtype.type(0)
 
     def lines(some, count, source, next_source, cell, target, next_target, point):
-        _lines_in(
-            alpha, m, some, count, source, next_source, cell, target, next_target, point, zero
-        )
+        words = some, count, source, next_source, cell, target, next_target, point
+        _lines_in(alpha, m, words, zero)
 
-    return native(lines, f"winograd_lines_in_{alpha}_{m}_{dtype.name}", *_words(8))
+    return native(lines, f"winograd_lines_in_{alpha}_{m}_{dtype.name}", *[types.intp] * 8)
 
 
 @cache
@@ -412,11 +370,10 @@ def lines_out(alpha: int, m: int, dtype: np.dtype[Any]) -> Any:
     zero = dtype.type(0)
 
     def lines(some, count, source, next_source, point, target, next_target, output):
-        _lines_out(
-            alpha, m, some, count, source, next_source, point, target, next_target, output, zero
-        )
+        words = some, count, source, next_source, point, target, next_target, output
+        _lines_out(alpha, m, words, zero)
 
-    return native(lines, f"winograd_lines_out_{alpha}_{m}_{dtype.name}", *_words(8))
+    return native(lines, f"winograd_lines_out_{alpha}_{m}_{dtype.name}", *[types.intp] * 8)
 
 
 @cache
@@ -426,11 +383,10 @@ def tiles_out(alpha: int, m: int, dtype: np.dtype[Any]) -> Any:
     zero = dtype.type(0)
 
     def tiles(count, source, next_source, point, bias, target, next_target, row):
-        _tiles_out(
-            alpha, m, count, source, next_source, point, bias, target, next_target, row, zero
-        )
+        words = count, source, next_source, point, bias, target, next_target, row
+        _tiles_out(alpha, m, words, zero)
 
-    return native(tiles, f"winograd_tiles_out_{alpha}_{m}_{dtype.name}", *_words(8))
+    return native(tiles, f"winograd_tiles_out_{alpha}_{m}_{dtype.name}", *[types.intp] * 8)
 
 
 @cache
@@ -440,6 +396,7 @@ def taps_in(alpha: int, r: int, dtype: np.dtype[Any]) -> Any:
     zero = dtype.type(0)
 
     def taps(count, source, next_source, tap, target, next_target, point):
-        _taps_in(alpha, r, count, source, next_source, tap, target, next_target, point, zero)
+        words = count, source, next_source, tap, target, next_target, point
+        _taps_in(alpha, r, words, zero)
 
-    return native(taps, f"winograd_taps_in_{alpha}_{r}_{dtype.name}", *_words(7))
+    return native(taps, f"winograd_taps_in_{alpha}_{r}_{dtype.name}", *[types.intp] * 7)
