@@ -203,7 +203,8 @@ CONV_SHAPES = (
     _conv("wide_dilated", 1, 2, (19, 141), 2, (3, 5), groups=2, dilation=(2, 3), padding=4),
     _conv("wide_5x5_s2", 1, 3, (21, 171), 6, (5, 5), groups=3, stride=2, padding=2),
     *(
-        _conv(f"wide_{kh}x{kw}_s2", 1, 2, (19, 220 + kw), 2, (kh, kw), groups=2, stride=2, padding=1)
+        _conv(f"wide_{kh}x{kw}_s2", 1, 2, (19, 220 + kw), 2, (kh, kw), groups=2, stride=2,
+              padding=1)
         for kh, kw in ((2, 2), (3, 4), (4, 4), (6, 3), (7, 7))
     ),
     *(
