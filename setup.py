@@ -13,6 +13,7 @@ import os
 import subprocess
 import sysconfig
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -107,18 +108,23 @@ class BuildKernels(build_ext):
         super().build_extension(ext)
 
     def kernel_objects(self) -> list[str]:
-        """Every unit of ``csrc/simd`` for every instruction set and element type."""
-        objects = []
-        for isa, flags in ISA_FLAGS.items():
-            for bits in ("32", "64"):
-                kind = f"f{bits}_{isa}"
-                folder = os.path.join(self.build_temp, "kernels", kind)
-                stale = [u for u in UNITS if self.force or is_stale(Path(folder, u))]
-                self.compiler.compile(
-                    stale, folder, macros=[("KIND", kind), ("REAL_BITS", bits)],
-                    extra_postargs=[*KERNEL_FLAGS, *flags],
-                )
-                objects += [str(Path(folder, unit).with_suffix(".o")) for unit in UNITS]
+        """Every unit of ``csrc/simd`` for every instruction set and element type, on all cores."""
+        objects, compiling = [], []
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for isa, flags in ISA_FLAGS.items():
+                for bits in ("32", "64"):
+                    kind = f"f{bits}_{isa}"
+                    folder = os.path.join(self.build_temp, "kernels", kind)
+                    for unit in UNITS:
+                        objects.append(str(Path(folder, unit).with_suffix(".o")))
+                        if self.force or is_stale(Path(folder, unit)):
+                            compiling.append(pool.submit(
+                                self.compiler.compile, [unit], folder,
+                                macros=[("KIND", kind), ("REAL_BITS", bits)],
+                                extra_postargs=[*KERNEL_FLAGS, *flags],
+                            ))
+        for unit in compiling:
+            unit.result()  # or its error
         return objects
 
 
