@@ -93,21 +93,24 @@ class _In(Arithmetic):
     """Emits the code of :func:`tiles_in`."""
 
     def emit(self, cells: ir.Value, row: ir.Value, target: ir.Value, column: ir.Value) -> None:
-        """Rows of cells, then columns of what they become."""
+        """Rows of cells, then columns of what they become, which lie meanwhile where the points
+        will: there are more of them than registers."""
         vector = simd.INT(int(self.vector.count) * self.size)
-        lines = []
-        for _ in range(ALPHA):
+        targets = [self.address(target, column, j) for j in range(ALPHA)]
+        for k in range(ALPHA):
             after = self.builder.add(cells, simd.INT(SIDE * self.size))
             columns = [
-                column for start in (cells, after)
-                for column in self.parted([self.load(start, vector, i) for i in range(SIDE)])
+                cell for start in (cells, after)
+                for cell in self.parted([self.load(start, vector, i) for i in range(SIDE)])
             ]
-            lines.append(to_points(self, ALPHA, columns[:ALPHA]))
+            points = simd.emit_fence(self.builder, to_points(self, ALPHA, columns[:ALPHA]))
+            for to, point in zip(targets, points, strict=True):
+                self.store(point, to, vector, k)
             cells = self.builder.add(cells, row)
-        for points in zip(*lines, strict=True):
-            for i, point in enumerate(to_points(self, ALPHA, list(points))):
-                self.store(point, target, vector, i)
-            target = self.builder.add(target, column)
+        for to in targets:
+            points = to_points(self, ALPHA, [self.load(to, vector, k) for k in range(ALPHA)])
+            for i, point in enumerate(simd.emit_fence(self.builder, points)):
+                self.store(point, to, vector, i)
 
     def parted(self, x: Values) -> Values:
         """Of four vectors end to end numbers 0, 4, 8 …; 1, 5, 9 …; and so on."""
