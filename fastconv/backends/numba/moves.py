@@ -53,7 +53,7 @@ def copy_past(target, source, count, like):
     lanes, size = simd.lanes(like), simd.itemsize(like)
     nothing = simd.splat(like)
     i = min(-target % (lanes * size) // size, count)
-    if i:
+    if i:  # a store of no lane would fetch its line all the same
         simd.store_part(target, simd.load_part(source, i, nothing), i)
     while i + lanes <= count:
         stream(target + i * size, simd.load(source + i * size, nothing))
