@@ -15,19 +15,18 @@ from cython.parallel cimport prange, threadid
 from fastconv.backends.cython.activation_elementwise cimport kind_of
 from fastconv.backends.cython.geometry cimport geometry_of
 from fastconv.backends.cython.isa cimport (
-    FAR_BYTES, TILE_ALPHA, TILE_SIDE, Geometry, Kernels, TileRows, kernels, team,
+    FAR_BYTES, Geometry, Kernels, TileRows, kernels, team,
 )
 from fastconv.backends.cython.memory cimport give, take
 
-from fastconv.backends.winograd import transforms
+from fastconv.backends.tile_rows import tile_rows_of, weights_at_points
 from fastconv.spec import LEAKY_SLOPE
 
 cnp.import_array()
 
 cdef enum:
-    LINE = 64          # bytes of a cache line
-    FILLED = 2         # channels must fill more than one of so many parts of a vector
-    BLOCK = 36 * 1024  # and of the transformed inputs of a task, if one vector of tiles is not more
+    LINE = 64   # bytes of a cache line
+    FILLED = 2  # channels must fill more than one of so many parts of a vector
 
 
 class TileWeights:
@@ -52,9 +51,7 @@ class TileWeights:
 
 def pack(spec, w, int threads):
     """The transformed weights."""
-    matrix = transforms(TILE_SIDE, TILE_ALPHA - TILE_SIDE + 1).G_mat
-    points = np.einsum("jk,il,oclk->ojci", matrix, matrix, w, optimize=True)
-    return TileWeights(np.ascontiguousarray(points, w.dtype), spec.G)
+    return TileWeights(weights_at_points(w), spec.G)
 
 
 cdef struct Plan:
@@ -74,18 +71,15 @@ cdef inline Py_ssize_t ceil_div(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
 
 
 cdef Plan plan_of(spec, bint pooled) except *:
+    """As ``fastconv/backends/tile_rows.py`` cuts it."""
     cdef Plan p
     cdef Geometry* g = &p.tiles.geometry
-    cdef Py_ssize_t width, most, results
+    cdef Py_ssize_t results
     p.table = kernels(spec.dtype)
-    width = p.table.width
     g[0] = geometry_of(spec)
-    p.G, p.rows = spec.G, ceil_div(g.OH, TILE_SIDE)
-    p.vectors = ceil_div(g.OW, TILE_SIDE * width)
-    most = max(1, BLOCK // (TILE_ALPHA * TILE_ALPHA * g.IC * width * p.table.itemsize))
-    p.blocks = ceil_div(p.vectors, most)
-    p.tasks = spec.N * p.G * p.rows * p.blocks
-    p.tiles.vectors = ceil_div(p.vectors, p.blocks)
+    cut = tile_rows_of(spec, 8 * p.table.itemsize * p.table.width)
+    p.G, p.rows, p.vectors, p.blocks = spec.G, cut.rows, cut.vectors, cut.blocks
+    p.tiles.vectors, p.tasks = cut.most, cut.tasks
     p.tiles.pooled = pooled
     results = (g.OH // 2) * (g.OW // 2) if pooled else g.OH * g.OW
     p.tiles.past = spec.N * spec.OC * results * p.table.itemsize >= FAR_BYTES

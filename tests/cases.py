@@ -199,6 +199,7 @@ CONV_SHAPES = (
     _conv("wide_5x5", 1, 1, (23, 150), 3, (5, 5), padding=2),
     _conv("wide_7x7_of_3", 1, 3, (19, 133), 2, (7, 7), padding=3),
     _conv("wide_4x9", 1, 2, (11, 99), 1, (4, 9), padding="same"),
+    _conv("wide_3x3_of_8", 1, 8, (7, 277), 3, (3, 3), padding=(2, 1)),
     _conv("wide_groups_of_4", 1, 8, (17, 90), 8, (3, 3), groups=2, padding=1),
     _conv("wide_dilated", 1, 2, (19, 141), 2, (3, 5), groups=2, dilation=(2, 3), padding=4),
     _conv("wide_5x5_s2", 1, 3, (21, 171), 6, (5, 5), groups=3, stride=2, padding=2),
@@ -441,6 +442,7 @@ def _fused(
 FUSED = (
     _fused("one_cell", 1, 1, (1, 1), 1, (1, 1), pool_size=1),
     _fused("3x3", 2, 5, (9, 20), 17, (3, 3), padding=1),
+    _fused("wide_3x3", 1, 3, (18, 139), 4, (3, 3), padding=1),
     _fused("3x3_overlapping", 1, 4, (13, 19), 9, (3, 3), padding=1, pool_size=3, pool_stride=2,
            pool_padding=1),
     _fused("7x7_s2", 1, 3, (24, 25), 10, (7, 7), stride=2, padding=3, pool_size=3, pool_stride=2,

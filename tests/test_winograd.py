@@ -7,6 +7,7 @@ from importlib import import_module
 import numpy as np
 import pytest
 
+from fastconv.backends.tile_rows import tile_rows_of
 from fastconv.backends.winograd import points, transforms
 from fastconv.dispatch import available
 from fastconv.registry import WINOGRAD
@@ -57,3 +58,57 @@ def test_wings_sum_in_the_same_order(m: int, r: int, dtype: str) -> None:
         one, other = results
         rms = np.sqrt(np.mean((one - other) ** 2) / np.mean(one**2))
         assert rms <= np.finfo(dtype).eps, (size, rms)
+
+
+# ---------------------------------------------------------------- tiles in the lanes
+
+
+@pytest.mark.skipif(ABSENT is not None, reason=str(ABSENT))
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("channels", [1, 3, 8])
+def test_wings_compute_tiles_in_the_lanes_alike(channels: int, dtype: str) -> None:
+    """The same operations one by one in whole tiles and ends; where a C compiler writes the sum
+    over few channels out, it chooses which of the first two products it fuses with the other."""
+    rng = np.random.default_rng(2)
+    w = rng.standard_normal((20, channels, 3, 3)).astype(dtype)
+    for height, width in ((25, 150), (12, 64)):
+        x = rng.standard_normal((2, channels, height, width)).astype(dtype)
+        spec = Conv2dSpec.of(x.shape, w.shape, padding=1, dtype=dtype)
+        results = []
+        for wing in ("cython", "numba"):
+            module = import_module(f"fastconv.backends.{wing}.conv2d_winograd_planar")
+            out = np.empty(spec.out_shape, dtype)
+            module.run(spec, x, module.pack(spec, w, 1), None, out, 1)
+            results.append(out)
+        one, other = results
+        rms = np.sqrt(np.mean((one - other) ** 2) / np.mean(one**2))
+        assert rms <= (1 if channels > 4 else 4) * np.finfo(dtype).eps, (height, width, rms)
+
+
+@pytest.mark.parametrize("wing", ["cython", "numba"])
+@pytest.mark.parametrize("activation", [None, "tanh"])
+@pytest.mark.parametrize("shape", [(130, 127), (18, 1100)], ids=["one_block", "blocks"])
+def test_results_past_the_caches(
+    shape: tuple[int, int], activation: str | None, wing: str
+) -> None:
+    """They take another way, row by row: last rows and columns, and blocks side by side."""
+    if reason := available(wing):
+        pytest.skip(reason)
+    rng = np.random.default_rng(3)
+    x = rng.standard_normal((1, 2, *shape)).astype(np.float32)
+    w = (rng.standard_normal((256, 2, 3, 3)) / 18**0.5).astype(np.float32)
+    bias = rng.standard_normal(256).astype(np.float32)
+    spec = Conv2dSpec.of(x.shape, w.shape, padding=1, bias=True, activation=activation)
+    assert np.prod(spec.out_shape) * 4 >= 16 << 20
+    assert (tile_rows_of(spec, 512).blocks > 1) == (shape[1] > 1000)
+    direct, tiles = (
+        import_module(f"fastconv.backends.{wing}.conv2d_{name}")
+        for name in ("direct", "winograd_planar")
+    )
+    wanted = np.empty(spec.out_shape, np.float32)
+    direct.run(spec, x, direct.pack(spec, w, 1), bias, wanted, 1)
+    for threads in (1, 2):
+        out = np.full(spec.out_shape, np.nan, np.float32)
+        tiles.run(spec, x, tiles.pack(spec, w, threads), bias, out, threads)
+        rms = np.sqrt(np.mean((out - wanted) ** 2) / np.mean(wanted**2))
+        assert rms <= 1e-6, (threads, rms)

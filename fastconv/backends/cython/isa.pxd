@@ -119,9 +119,6 @@ cdef extern from "simd/columns.h":
                                 Py_ssize_t cols, void* out, void* line) noexcept nogil
 
 cdef extern from "simd/tile_rows.h":
-    enum:
-        TILE_SIDE
-        TILE_ALPHA
     ctypedef struct TileRows:
         Geometry geometry
         Py_ssize_t vectors

@@ -22,8 +22,6 @@ Strides = tuple[int, ...]
 _PIECE, _LEAST = 1 << 16, 1 << 12
 """Elements of a row that one task computes: as many as make it worth while, but some tasks for
 every thread."""
-FAR_BYTES = 16 << 20
-"""Of a result that would push everything else out of the caches."""
 
 
 def run(spec: ActivationSpec, x: Array, out: Array, threads: int) -> None:
@@ -57,7 +55,7 @@ def _cut(
     tasks = int(axes[1:, 0].prod()) * -(-row // piece)
     plan = Plan(
         dtype.type(0), tasks=tasks, axes=len(axes), piece=piece, slope=slope,
-        far=int(math.prod(shape) * dtype.itemsize >= FAR_BYTES),
+        far=int(math.prod(shape) * dtype.itemsize >= lanes.FAR_BYTES),
     )
     return _Cut(tasks, plan, axes, address(axes))
 

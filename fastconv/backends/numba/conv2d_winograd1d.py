@@ -24,7 +24,8 @@ from .activations import CODES, activate
 from .buffers import LINE, Scratch, address, whole_lines
 from .conv2d_planar import PlaneWeights, convolve_planes
 from .jit import Kernel, Plan, call, carray, compiled, strides, take
-from .moves import clear, copy
+from .moves import copy
+from .padded import padded_row
 from .planes import Cut as PlanesCut
 from .planes import make_cut as cut_planes
 from .winograd_transforms import lines_in, lines_out
@@ -193,27 +194,11 @@ def _values(tile, tiles, col, cols, x, values, lines, code, q):
             else:
                 source, row = lines, q.values_row
                 for k in range(POINTS):
-                    _line(lines + k * row, plane, h + k, left, n, q)
+                    padded_row(lines + k * row, plane, h + k, left, n, q)
             call(code, (
                 TILE, n // q.lanes, source, vector, row,
                 values + ic * q.values_plane + i * q.values_row, vector, q.ICG * q.values_plane,
             ))
-
-
-@compiled
-def _line(target, plane, h, left, n, q):
-    """Columns ``left`` … left + n of row h of a channel, padding written out."""
-    size = simd.itemsize(q.zero)
-    begin = min(max(0, -left), n)
-    end = max(min(n, q.IW - left), begin)
-    if h < 0 or h >= q.IH:
-        begin = end = 0
-    clear(target, begin, q.zero)
-    copy(
-        target + begin * size, size, plane + h * q.x_row + (left + begin) * q.x_column, q.x_column,
-        end - begin, q.zero,
-    )
-    clear(target + end * size, n - end, q.zero)
 
 
 @compiled

@@ -154,6 +154,9 @@ greater_or_nan = simd.elementwise(2, _emit_greater_or_nan, _truth)
 
 # ---------------------------------------------------------------- memory
 
+FAR_BYTES = 16 << 20
+"""Of a result that would push everything else out of the caches, and is written past them."""
+
 
 def _lanes_below(builder: ir.IRBuilder, count: ir.Value, lanes: int) -> ir.Value:
     """The mask of the lanes below a count of any size and sign."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from . import simd
 from .jit import compiled
+from .lanes import stream
 
 
 @compiled
@@ -43,3 +44,20 @@ def clear(target, count, like):
         i += lanes
     if i < count:
         simd.store_part(target + i * size, zeros, count - i)
+
+
+@compiled
+def copy_past(target, source, count, like):
+    """``count`` numbers from a dense line to another, past the caches; the last is followed by
+    :func:`.lanes.fence`."""
+    lanes, size = simd.lanes(like), simd.itemsize(like)
+    nothing = simd.splat(like)
+    i = min(-target % (lanes * size) // size, count)
+    if i:  # a store of no lane would fetch its line all the same
+        simd.store_part(target, simd.load_part(source, i, nothing), i)
+    while i + lanes <= count:
+        stream(target + i * size, simd.load(source + i * size, nothing))
+        i += lanes
+    if i < count:
+        v = simd.load_part(source + i * size, count - i, nothing)
+        simd.store_part(target + i * size, v, count - i)

@@ -31,7 +31,7 @@ from .jit import intrinsic, native
 Values = list[ir.Value]
 
 
-class _Arithmetic:
+class Arithmetic:
     """Emits arithmetic on vectors, with constants of the code."""
 
     def __init__(self, builder: ir.IRBuilder, dtype: types.Float) -> None:
@@ -93,7 +93,7 @@ class _Arithmetic:
 # ---------------------------------------------------------------- v = B^T d
 
 
-def _even_points(e: _Arithmetic, pairs: int, points: Sequence[float], d: Values) -> Values:
+def _even_points(e: Arithmetic, pairs: int, points: Sequence[float], d: Values) -> Values:
     """Rows of 0, ±p of ``pairs`` pairs, and infinity."""
     if pairs == 0:
         return [d[0], d[1]]
@@ -129,7 +129,7 @@ def _even_points(e: _Arithmetic, pairs: int, points: Sequence[float], d: Values)
     ]
 
 
-def _to_points(e: _Arithmetic, alpha: int, d: Values) -> Values:
+def to_points(e: Arithmetic, alpha: int, d: Values) -> Values:
     """A lone point c multiplies every other row by x − c: these are the rows of the even case, on
     the differences; its own row is that of infinity in the even case."""
     points, pairs = POINTS[alpha], (alpha - 2) // 2
@@ -140,7 +140,7 @@ def _to_points(e: _Arithmetic, alpha: int, d: Values) -> Values:
     return [*rows, _even_points(e, pairs, points, d)[-1], infinity]
 
 
-def _to_some_points(e: _Arithmetic, some: int, d: Values) -> Values:
+def _to_some_points(e: Arithmetic, some: int, d: Values) -> Values:
     """For the points of ``some`` < 4 outputs, each by the factor of the points left out."""
     a, b = POINTS[6]
     aa, bb = a * a, b * b
@@ -164,14 +164,14 @@ def _to_some_points(e: _Arithmetic, some: int, d: Values) -> Values:
     ]
 
 
-def _points_of(e: _Arithmetic, alpha: int, m: int, some: int, d: Values) -> Values:
-    return _to_points(e, alpha, d) if some == m else _to_some_points(e, some, d)
+def _points_of(e: Arithmetic, alpha: int, m: int, some: int, d: Values) -> Values:
+    return to_points(e, alpha, d) if some == m else _to_some_points(e, some, d)
 
 
 # ---------------------------------------------------------------- y = A^T v
 
 
-def _from_points(e: _Arithmetic, alpha: int, m: int, v: Values) -> Values:
+def from_points(e: Arithmetic, alpha: int, m: int, v: Values) -> Values:
     """y[j] is the sum of p^j·v over the points, infinity counting in the last."""
     points, pairs = POINTS[alpha], (alpha - 2) // 2
     sums = [e.add(v[1 + 2 * i], v[2 + 2 * i]) for i in range(pairs)]
@@ -190,7 +190,7 @@ def _from_points(e: _Arithmetic, alpha: int, m: int, v: Values) -> Values:
     return y
 
 
-def _from_some_points(e: _Arithmetic, some: int, v: Values) -> Values:
+def _from_some_points(e: Arithmetic, some: int, v: Values) -> Values:
     """The same of the points of ``some`` < 4 outputs."""
     a, b = POINTS[6]
     aa, bb = a * a, b * b
@@ -205,14 +205,14 @@ def _from_some_points(e: _Arithmetic, some: int, v: Values) -> Values:
     ]
 
 
-def _outputs_of(e: _Arithmetic, alpha: int, m: int, some: int, v: Values) -> Values:
-    return _from_points(e, alpha, m, v) if some == m else _from_some_points(e, some, v)
+def _outputs_of(e: Arithmetic, alpha: int, m: int, some: int, v: Values) -> Values:
+    return from_points(e, alpha, m, v) if some == m else _from_some_points(e, some, v)
 
 
 # ---------------------------------------------------------------- u = G g
 
 
-def _weight_points(e: _Arithmetic, alpha: int, r: int, g: Values) -> Values:
+def _weight_points(e: Arithmetic, alpha: int, r: int, g: Values) -> Values:
     """Where α is even the rows of ±p have the same divisor."""
     rows = transforms(alpha - r + 1, r).G_mat
     paired = alpha % 2 == 0
@@ -222,7 +222,7 @@ def _weight_points(e: _Arithmetic, alpha: int, r: int, g: Values) -> Values:
     return [*u, g[r - 1]]
 
 
-def _taps_at_pair(e: _Arithmetic, row: Sequence[float], g: Values) -> Values:
+def _taps_at_pair(e: Arithmetic, row: Sequence[float], g: Values) -> Values:
     """The sums of even and odd taps, added and subtracted."""
     terms = list(zip(row, g, strict=True))
     if len(g) == 2:
@@ -234,7 +234,7 @@ def _taps_at_pair(e: _Arithmetic, row: Sequence[float], g: Values) -> Values:
     return [e.add(even, odd), e.sub(even, odd)]
 
 
-def _sum(e: _Arithmetic, terms: list[tuple[float, ir.Value]]) -> ir.Value:
+def _sum(e: Arithmetic, terms: list[tuple[float, ir.Value]]) -> ir.Value:
     """Of each s·v; the second product is rounded by itself."""
     (s, v), second, *others = terms
     total = e.plus(e.times(*second), s, v)
@@ -257,7 +257,7 @@ def _emitted(emit: Callable[..., None]) -> Any:
 
         def codegen(context, builder, signature, args):
             values = cgutils.unpack_tuple(builder, args[2])
-            emit(_Arithmetic(builder, like), alpha.literal_value, n.literal_value, *values)
+            emit(Arithmetic(builder, like), alpha.literal_value, n.literal_value, *values)
             return context.get_dummy_value()
 
         return types.void(alpha, n, words, like), codegen
@@ -324,12 +324,12 @@ def _tiles_out(
     biases = e.load(bias, vector, 0)
     with e.each(count, source, next_source, target, next_target) as (at, to):
         columns = [
-            _from_points(e, alpha, m, [e.load(at, point, i * alpha + j) for i in range(alpha)])
+            from_points(e, alpha, m, [e.load(at, point, i * alpha + j) for i in range(alpha)])
             for j in range(alpha)
         ]
         for i in range(m):
             line = e.address(to, row, i)
-            outputs = _from_points(e, alpha, m, [column[i] for column in columns])
+            outputs = from_points(e, alpha, m, [column[i] for column in columns])
             for j, output in enumerate(outputs):
                 e.store(e.add(output, biases), line, vector, j)
 
