@@ -34,7 +34,8 @@ CHECK = """
 """
 CHOSEN = {
     "activation.elementwise": "tanh_1000", "conv2d.direct": "ic63", "conv2d.planar": "ic4",
-    "conv2d.winograd4": "oc32", "pool2d.direct": "avg_2x2",
+    "conv2d.winograd4": "oc32", "conv2d.winograd_planar": "wide_3x3_of_8",
+    "pool2d.direct": "avg_2x2",
 }
 """A case for each row that has shuffles, masks or tiles of its own; every one is compiled here."""
 
