@@ -25,7 +25,8 @@ INLINE void stream_run(const real *src, real *dst, ptrdiff_t n)
 {
     const ptrdiff_t lanes = (ptrdiff_t)((uintptr_t)dst / sizeof(real) % VL);
     ptrdiff_t i = lanes ? least(VL - lanes, n) : 0;
-    vstore_n(dst, i, vload_n(src, i));
+    if (i) /* a masked store of nothing waits, too */
+        vstore_n(dst, i, vload_n(src, i));
     for (; i <= n - VL; i += VL)
         vstream(dst + i, vload(src + i));
     if (i < n)
