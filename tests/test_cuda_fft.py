@@ -168,6 +168,32 @@ def test_a_plan_keeps_its_spectra(entered: Any) -> None:
     assert plan.workspace_bytes > 0
 
 
+@simulated
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_arrays_of_a_gpu_in_and_out(entered: Any, layout: str) -> None:
+    from numba import cuda
+
+    x, w, bias = (RNG.standard_normal(n).astype(np.float32) for n in (
+        (2, 9, 8, 7) if layout == "NHWC" else (2, 7, 9, 8), (4, 7, 5, 5), (4,)))
+    there, options = [cuda.to_device(a) for a in (x, w, bias)], {"layout": layout, "padding": 2}
+    wanted = fc.conv2d(x, w, bias, backend="numpy", algorithm="im2col", **options)
+    got = fc.conv2d(*there, algorithm="fft", **options)
+    np.testing.assert_allclose(got.copy_to_host(), wanted, atol=3e-5)
+    plan = fc.plan_conv2d(*there[1:], algorithm="fft", **options)
+    for _ in range(3):
+        out = cuda.to_device(np.full_like(wanted, np.nan))
+        assert plan(there[0], out=out) is out
+        np.testing.assert_allclose(out.copy_to_host(), wanted, atol=3e-5)
+
+
+@simulated
+def test_it_is_taken_for_large_kernels_only(entered: Any) -> None:
+    for side, taken in ((3, False), (7, False), (11, True), (31, True)):
+        told = fc.explain("conv2d", (32, 64, 56, 56), (64, 64, side, side), padding=side // 2,
+                          backend="cuda")
+        assert (told.algorithm == "fft") == taken, side
+
+
 # ---------------------------------------------------------------- without CuPy
 
 
