@@ -20,7 +20,7 @@ from processes import python
 from simulated import simulated
 
 import fastconv as fc
-from fastconv import device, dispatch
+from fastconv import device, dispatch, warm
 from fastconv.backends import fft_plan
 from fastconv.registry import rows
 from fastconv.spec import Conv2dSpec
@@ -208,6 +208,12 @@ def test_without_cupy_the_row_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
             fc.conv2d(x, w, algorithm="fft", backend="cuda")
         told = fc.explain("conv2d", (32, 64, 56, 56), (64, 64, 11, 11), padding=5, backend="cuda")
         assert "pip install cupy" in told.rejected["conv2d.fft@cuda"]
+        assert told.backend == "cuda"  # with another row
+        warmed: list[str] = []
+        monkeypatch.setattr(warm, "_calls", lambda row, dtype: warmed.append(row.name) or ())
+        fc.warmup("cuda")
+        assert "conv2d.direct@cuda" in warmed
+        assert "conv2d.fft@cuda" not in warmed
     finally:
         dispatch.lacking.cache_clear()
         dispatch.choose_anew()

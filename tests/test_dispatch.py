@@ -27,7 +27,10 @@ PRESENT = [name for name in BACKENDS if available(name) is None]
 def algorithms(backend: str, **kwargs: Any) -> list[str]:
     """Those of the backend's algorithms that can serve ``conv2d(X, W, …)``."""
     spec = Conv2dSpec.of(*SHAPES, **kwargs).kernel_spec
-    return [r.algorithm for r in rows("conv2d") if r.backend == backend and not r.why_not(spec)]
+    return [
+        row.algorithm for row in rows("conv2d")
+        if row.backend == backend and not row.why_not(spec) and not absent(row)
+    ]
 
 
 # ---------------------------------------------------------------- explain
