@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-import fastconv
+from fastconv.dispatch import absent
 from fastconv.registry import Kernel
 from fastconv.spec import ActivationSpec, Conv2dSpec, Pool2dSpec
 
@@ -18,7 +18,7 @@ MOST_FLOPS = {
 
 def skip_unless_timed(row: Kernel, spec: Conv2dSpec | Pool2dSpec | ActivationSpec) -> None:
     """Skip the test if ``row`` is absent here, cannot serve ``spec``, or is too slow for it."""
-    reason = fastconv.backends()[row.backend] or row.why_not(spec.kernel_spec)
+    reason = absent(row) or row.why_not(spec.kernel_spec)
     most = MOST_FLOPS.get(row.name)
     if reason is None and most is not None and spec.flops > most:
         reason = f"{spec.flops:.1e} operations; it is timed on up to {most:.0e}"

@@ -6,7 +6,8 @@ CUDA events on random data, several sets of inputs in turn so that the cache doe
 layers of ``layers.json`` at batch 32 beside PyTorch's cuDNN (``benchmark=True``) of the same
 precision (float32 with TF32 off, TF32, bfloat16) with the errors of both against float64, ReLU and
 pooling beside a copy on the device, and the host's part of a small call. Prints tables and writes
-a JSON for the report. Needs PyTorch with CUDA. What time does not allow is listed as left out.
+a JSON for the report. Needs PyTorch with CUDA, and CuPy for the row that computes with it. What
+time or absent packages do not allow is listed as left out.
 
 ``--simulate`` rehearses it all in numba's simulator on tiny shapes, with a plain clock and no peer.
 """
@@ -35,6 +36,8 @@ BATCH = 32
 CACHE_BYTES = 128 << 20
 """What the sets of inputs exceed together: more than the second-level cache of an H100 or H200."""
 MOST_SETS = 8
+LARGE = (11, 31)
+"""Sides of kernels for which an FFT is worth it; no network of the table has them at stride 1."""
 SAMPLES = 7
 SAMPLE_SECONDS = 0.01
 DTYPES = ("float32", "float64", "float16", "bfloat16")
@@ -189,6 +192,9 @@ def geometries(tiny: bool) -> Iterator[Geometry]:
         yield f"1x1_{channels}", (3, channels, 13, 13), (channels, channels, 1, 1), {}
     for mode in ("reflect", "replicate", "circular"):
         yield mode, (2, 16, 20, 21), (40, 16, 5, 5), {"padding": 2, "padding_mode": mode}
+    yield "11x11", (3, 16, 61, 70), (24, 16, 11, 11), {"padding": 5}
+    yield "31x31_circular", (2, 2, 90, 64), (3, 2, 31, 31), {
+        "padding": 15, "padding_mode": "circular"}
     yield "7x7_s2", (4, 3, 64, 65), (64, 3, 7, 7), {"stride": 2, "padding": 3}
     yield "asymmetric", (2, 8, 20, 31), (24, 8, 4, 3), {"padding": ((2, 0), (1, 3))}
 
@@ -291,7 +297,8 @@ def _sets(nbytes: int, tiny: bool) -> int:
 
 
 def layers(tiny: bool) -> list[Any]:
-    """Those of ``layers.json`` at batch 32; in the simulator two of their kinds, tiny."""
+    """Those of ``layers.json`` at batch 32, and kernels so large that an FFT pays; in the simulator
+    two of the former's kinds, tiny."""
     from fastconv.spec import Conv2dSpec
 
     if tiny:
@@ -307,12 +314,18 @@ def layers(tiny: bool) -> list[Any]:
             (BATCH, *layer.x_shape[1:]), layer.w_shape, precision="fast", **layer.geometry
         )
         found.setdefault(spec, layer.name)
+    for side in LARGE:
+        spec = Conv2dSpec.of(
+            (BATCH, 64, 56, 56), (64, 64, side, side), padding=side // 2, precision="fast"
+        )
+        found[spec] = f"{side}x{side} of 64"
     return [(name, spec) for spec, name in found.items()]
 
 
 def time_layer(place: Any, name: str, spec: Any, layout: str, tiny: bool) -> list[dict[str, Any]]:
     """Each row that serves a layer, beside cuDNN."""
     import fastconv as fc
+    from fastconv.dispatch import absent
     from fastconv.registry import rows
 
     options: dict[str, Any] = {
@@ -330,7 +343,7 @@ def time_layer(place: Any, name: str, spec: Any, layout: str, tiny: bool) -> lis
         weights = place.cast(w, dtype) if dtype != "float32" else w
         for row in rows("conv2d"):
             seen = replace(spec, layout=layout, dtype=dtype)
-            if row.backend != "cuda" or row.why_not(seen) is not None:
+            if row.backend != "cuda" or row.why_not(seen) is not None or absent(row):
                 continue
             if timed and row.algorithm not in timed:
                 continue
@@ -465,12 +478,18 @@ def host_seconds(place: Any, tiny: bool) -> list[dict[str, Any]]:
 
 def run(place: Any, *, tiny: bool, seconds: float) -> Results:
     """All of it; what does not fit into ``seconds`` is listed as left out."""
+    from fastconv.dispatch import absent
+    from fastconv.registry import rows
+
     start = time.monotonic()
     results = Results(
         {**place.machine(), "python": platform.python_version(), "numba-cuda":
          version("numba-cuda"), "fastconv": version("fastconv") if _installed() else "source"},
         " ".join(sys.argv), tiny,
     )
+    for row in rows("conv2d"):
+        if row.backend == "cuda" and (reason := absent(row)):
+            results.left_out.append(f"{row.name}: {reason}")
     check(place, results, tiny, seconds / 2)
     print(f"{len(results.correctness)} results agree with float64")
     results.memory_bound = memory_bound(place, tiny)
@@ -521,7 +540,7 @@ def show(results: Results) -> None:
         mean = math.exp(statistics.fmean(map(math.log, ratios.values())))
         console.print(f"geometric mean of the best row beside {peer}: {mean:.2f}")
     for name in results.left_out:
-        console.print(f"left out for want of time: {name}")
+        console.print(f"left out: {name}")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -103,6 +103,42 @@ def available(backend: str) -> str | None:
     return _ABSENT[backend]()
 
 
+INSTALL_CUPY = "pip install cupy-cuda13x"
+
+
+def _cupy_reason() -> str | None:
+    """Imports CuPy, which takes a second, if it is there: by then somebody computes on a GPU."""
+    try:
+        present = find_spec("cupy") is not None
+    except ValueError:  # somebody has blocked the import
+        present = False
+    if not present:
+        return f"CuPy is not installed; {INSTALL_CUPY}"
+    if SIMULATED:
+        return "CuPy computes on a GPU, which numba's simulator is not"
+    try:
+        import_module("cupyx.scipy.fft")
+        if not import_module("cupy").cuda.is_available():
+            return "CuPy finds no GPU"
+    except Exception as error:
+        return f"CuPy does not work here ({error}); {INSTALL_CUPY}"
+    return None
+
+
+_LACKING: dict[str, Callable[[], str | None]] = {"": lambda: None, "cupy": _cupy_reason}
+
+
+@cache
+def lacking(package: str) -> str | None:
+    """None if ``package``, which some row needs, can be used here, else the reason and the cure."""
+    return _LACKING[package]()
+
+
+def absent(row: Kernel) -> str | None:
+    """None if a row can be used here, else what it or its backend lacks."""
+    return available(row.backend) or lacking(row.needs)
+
+
 def require(backend: str) -> None:
     """Raise BackendUnavailableError if ``backend`` is absent."""
     if absent := available(backend):
@@ -156,6 +192,7 @@ def verdicts(op: str, spec: Spec, algorithm: str, backend: str) -> list[Verdict]
                 available(row.backend)
                 or row.why_not(row.sees(spec))
                 or registry.too_inexact(row, precision)
+                or lacking(row.needs)
             )
         found.append(Verdict(row, reason))
     return found

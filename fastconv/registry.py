@@ -113,6 +113,9 @@ class Kernel:
     halves: bool = False
     """Reads and writes float16 and bfloat16 itself; the others find them widened to float32."""
 
+    needs: str = ""
+    """A package that it imports beside those of its backend, when it first computes."""
+
     def sees(self, spec: Any) -> Any:
         """The ``kernel_spec`` that this row gets for a call's ``spec``."""
         seen = self._seen(spec)
@@ -348,6 +351,7 @@ _CUDA = (
     _on_card("conv2d", "tensor", _card_tensor(*HALF), direct_sum=False, rms_error=2e-6),
     _on_card("conv2d", "im2col", _card_conv),
     _on_card("conv2d", "planar", _card_few),
+    _on_card("conv2d", "fft", _card_conv, direct_sum=False, rms_error=2e-6, needs="cupy"),
     _on_card("conv2d_input_grad", "phases", _card_conv),
     _on_card("pool2d", "direct", _card_planes),
     _on_card("max_unpool2d", "scatter", _card_planes),

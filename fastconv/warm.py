@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import config, registry
-from .dispatch import require
+from .dispatch import absent, require
 from .progress import bar
 from .registry import NATIVE_FLOATS, Kernel
 from .spec import (
@@ -58,7 +58,7 @@ def warmup(
     require(backend)
     # One thread and several are launched by different code.
     counts = sorted({1, min(2, config.get_num_threads())})
-    rows = [row for row in registry.ROWS if row.backend == backend]
+    rows = [row for row in registry.ROWS if row.backend == backend and absent(row) is None]
     calls = [
         partial(call, threads)
         for row in rows for dtype in dtypes for call in _calls(row, dtype) for threads in counts

@@ -15,7 +15,7 @@ from buffers import CONTIGUOUS, ORDERS, Array, place_input, place_output
 from cases import MAX_TO_RMS, Case, products, tolerance
 
 from fastconv import device
-from fastconv.dispatch import available
+from fastconv.dispatch import absent
 from fastconv.registry import Kernel, rows
 from fastconv.spec import ActivationSpec, Conv2dSpec, ConvPool2dSpec, Pool2dSpec, UnpoolSpec
 
@@ -23,8 +23,8 @@ from fastconv.spec import ActivationSpec, Conv2dSpec, ConvPool2dSpec, Pool2dSpec
 
 
 def kernel(row: Kernel) -> ModuleType:
-    """The row's module; a skip, with the reason, where its backend is absent."""
-    if reason := available(row.backend):
+    """The row's module; a skip, with the reason, where its backend, or what it needs, is absent."""
+    if reason := absent(row):
         pytest.skip(reason)
     return import_module(row.module)
 

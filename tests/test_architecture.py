@@ -35,7 +35,8 @@ APART = {"report"}
 ONLY_IN = {
     "numba": ("backends/numba", "backends/cuda", "bench/multiply_adds"),
     "llvmlite": ("backends/numba", "backends/cuda"),
-    "scipy": ("backends/numpy", "compat"), "torch": ("compat",), "ml_dtypes": (),
+    "scipy": ("backends/numpy", "backends/fft_plan", "compat"),
+    "torch": ("compat",), "ml_dtypes": (),
     "jinja2": ("report",), "matplotlib": ("report",), "rich": ("commands", "report"),
     "typer": ("commands", "report"),
     "skimage": (), "PIL": (), "cupy": ("compat",), "dask": ("compat",), "onnx": ("compat",),

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
 import pytest
 
 import fastconv as fc
-from fastconv.backends.numpy import conv2d_fft, fft_plan
-from fastconv.backends.numpy.fft_plan import plan_for
+from fastconv.backends import fft_convolution
+from fastconv.backends.fft_plan import CARD, HOST, plan_for
+from fastconv.backends.numpy import conv2d_fft
 from fastconv.spec import Conv2dSpec
 
 RNG = np.random.default_rng(3)
@@ -51,8 +53,8 @@ def test_a_circular_picture_is_not_written_out() -> None:
 
 def test_spectra_are_made_once_for_a_shape(monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
-    make = conv2d_fft._made
-    monkeypatch.setattr(conv2d_fft, "_made", lambda *a: made.append(1) or make(*a))
+    make = fft_convolution._made
+    monkeypatch.setattr(fft_convolution, "_made", lambda *a: made.append(1) or make(*a))
     w = RNG.standard_normal((3, 2, 9, 9))
     plan = fc.plan_conv2d(w, x_shape=(1, 2, 50, 50), algorithm="fft")
     assert len(made) == 1
@@ -65,28 +67,21 @@ def test_spectra_are_made_once_for_a_shape(monkeypatch: pytest.MonkeyPatch) -> N
     assert len(made) <= 3
 
 
-def test_kept_spectra_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    weights = conv2d_fft.Weights(np.ones((1, 1, 1, 1)))
-    monkeypatch.setattr(conv2d_fft, "KEPT_BYTES", 1000)
+def test_kept_spectra_are_bounded() -> None:
+    weights = fft_convolution.Weights(np.ones((1, 1, 1, 1)), 1000)
     for key in (*range(9), 8):
         weights.spectra(key, lambda: np.zeros(50, np.complex64))
     assert list(weights._kept) == [7, 8]
 
 
-def test_weights_too_large_to_keep_are_transformed_in_each_call(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(fft_plan, "KEPT_BYTES", 0)
+def test_weights_too_large_to_keep_are_transformed_in_each_call() -> None:
+    library = replace(conv2d_fft.LIBRARY, machine=replace(HOST, kept=0))
     spec = Conv2dSpec.of((2, 2, 21, 20), (3, 2, 5, 5), dtype="float64")
-    plan_for.cache_clear()
-    try:
-        x, w = RNG.standard_normal(spec.x_shape), RNG.standard_normal(spec.w_shape)
-        packed, out = conv2d_fft.pack(spec, w, 1), np.empty(spec.out_shape)
-        conv2d_fft.run(spec, x, packed, None, out, 1)
-        assert not packed._kept
-        np.testing.assert_allclose(out, fc.conv2d(x, w, algorithm="direct"), atol=1e-12)
-    finally:
-        plan_for.cache_clear()
+    x, w = RNG.standard_normal(spec.x_shape), RNG.standard_normal(spec.w_shape)
+    packed, out = fft_convolution.pack(library, spec, w), np.empty(spec.out_shape)
+    fft_convolution.run(library, spec, x, packed, None, out)
+    assert not packed._kept
+    np.testing.assert_allclose(out, fc.conv2d(x, w, algorithm="direct"), atol=1e-12)
 
 
 def test_strides_and_dilation_shrink_the_transforms() -> None:
@@ -94,3 +89,10 @@ def test_strides_and_dilation_shrink_the_transforms() -> None:
     assert strided.rows.back * 4 == strided.rows.size
     dilated = plan_for(Conv2dSpec.of((1, 64, 160, 160), (64, 64, 5, 5), dilation=8))
     assert dilated.rows.phases == dilated.columns.phases == 8
+
+
+def test_a_card_transforms_many_tiles_at_once() -> None:
+    """Each of its steps costs a launch, however small it is."""
+    spec = Conv2dSpec.of((32, 64, 56, 56), (64, 64, 11, 11), padding=5)
+    assert plan_for(spec, CARD).tiles > 4 * plan_for(spec, HOST).tiles
+    assert plan_for(spec, CARD).scratch() <= CARD.scratch

@@ -120,6 +120,10 @@ def _timed(able: list[Kernel]) -> float:
     ((32, 64, 56, 56), (64, 64, 3, 3), "fast", "float32", "bf16"),
     ((32, 64, 56, 56), (64, 64, 3, 3), "strict", "float32", "direct"),
     ((1, 3, 8, 8), (4, 3, 3, 3), "default", "float32", "planar"),
+    ((32, 64, 56, 56), (64, 64, 11, 11), "default", "float32", "fft"),
+    ((32, 64, 56, 56), (64, 64, 11, 11), "strict", "float32", "direct"),
+    ((1, 1, 2048, 2048), (1, 1, 63, 63), "default", "float32", "fft"),
+    ((1, 64, 14, 14), (64, 64, 11, 11), "default", "float32", "tf32x3"),
 ])
 def test_a_card_gets_what_its_model_says(
     x: tuple[int, ...], w: tuple[int, ...], precision: str, dtype: str, wanted: str

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-import fastconv
 from fastconv import registry
+from fastconv.dispatch import absent
 from fastconv.registry import Kernel
 from fastconv.spec import Conv2dSpec
 
@@ -55,10 +55,10 @@ class Sample:
 
 
 def rows(backends: list[str]) -> list[Kernel]:
-    """The conv2d rows of the backends that are here."""
+    """The conv2d rows of the backends that can be used here."""
     return [
         row for row in registry.rows("conv2d")
-        if row.backend in backends and fastconv.backends()[row.backend] is None
+        if row.backend in backends and absent(row) is None
     ]
 
 

@@ -1,6 +1,7 @@
 """out[i] = f(x[i]): a stream of 16-byte loads and stores where both arrays are dense and alike.
 
-Other arrays are walked by at most four merged axes; what has more goes slice by slice.
+Other arrays, and those of two types, are walked by at most four merged axes; what has more goes
+slice by slice.
 """
 
 from __future__ import annotations
@@ -70,9 +71,10 @@ def stream(name: str | None, dtype: str, in_place: bool) -> Source:
     return Source(kernel, "iiif", THREADS, wide=True)
 
 
-def walk(name: str | None, dtype: str) -> Source:
-    """Any strides, four axes: sizes of the last three, then steps of x and of out, in geometry."""
-    load, store, number = loader(dtype, space="mutable"), storer(dtype), loader("int64")
+def walk(name: str | None, dtype: str, into: str) -> Source:
+    """Any strides, four axes: sizes of the last three, then steps of x and of out, in geometry.
+    What has been computed in the type of x is written in that of out."""
+    load, store, number = loader(dtype, space="mutable"), storer(into), loader("int64")
     f = activation(name, dtype)
 
     def kernel(x, out, n, slope, geometry):
@@ -99,13 +101,15 @@ def run(spec: ActivationSpec, x: DeviceArray, out: DeviceArray, threads: int) ->
 
 
 def apply(name: str | None, slope: float, x: DeviceArray, out: DeviceArray) -> None:
-    """The same for any two arrays of one shape; None copies."""
-    dtype = x.dtype.name
+    """The same for any two arrays of one shape; None copies. Half types and float32 are widened
+    or rounded to one another."""
+    dtype, into = x.dtype.name, out.dtype.name
     size = x.size
     if not size:
         return
     axes = _merged(x, out)
-    if len(axes) == 1 and axes[0][1:] == (1, 1) and not (x.pointer | out.pointer) % BYTES:
+    dense = len(axes) == 1 and axes[0][1:] == (1, 1) and not (x.pointer | out.pointer) % BYTES
+    if dense and dtype == into:
         cells = VECTORS * THREADS * BYTES // x.itemsize
         launcher.launch(
             stream, (name, dtype, x.pointer == out.pointer), -(-size // cells),
@@ -123,7 +127,7 @@ def apply(name: str | None, slope: float, x: DeviceArray, out: DeviceArray) -> N
         source = sum(i * axis[1] for i, axis in zip(place, outer, strict=True))
         target = sum(i * axis[2] for i, axis in zip(place, outer, strict=True))
         launcher.launch(
-            walk, (name, dtype), -(-cells // THREADS),
+            walk, (name, dtype, into), -(-cells // THREADS),
             (
                 x.pointer + source * x.itemsize, out.pointer + target * x.itemsize, cells,
                 float(slope), launcher.geometry(numbers, out),
@@ -157,9 +161,12 @@ def workspace_bytes(spec: ActivationSpec, threads: int) -> int:
 
 def sources() -> list[tuple[str, Any, tuple[Any, ...]]]:
     """What ``benchmarks.cuda_compile`` compiles: a label, a builder, its constants."""
+    names, dtypes = ("relu", "tanh", "silu"), ("float32", "float64", "float16", "bfloat16")
+    cast = [("bfloat16", "float32"), ("float32", "bfloat16")]
     return [
-        (f"{builder.__name__} {name} {dtype}", builder, (name, dtype, *more))
-        for builder, more in ((stream, (False,)), (walk, ()))
-        for name in ("relu", "tanh", "silu")
-        for dtype in ("float32", "float64", "float16", "bfloat16")
+        *((f"stream {name} {dtype}", stream, (name, dtype, False))
+          for name in names for dtype in dtypes),
+        *((f"walk {name} {dtype}", walk, (name, dtype, dtype))
+          for name in names for dtype in dtypes),
+        *((f"walk {dtype} to {into}", walk, (None, dtype, into)) for dtype, into in cast),
     ]

@@ -1,324 +1,57 @@
-"""Convolution by real fast Fourier transforms: of tiles, or of whole pictures.
-
-``fft_plan`` cuts the picture; here the tiles are transformed, multiplied with the spectra of
-the weights, summed over the input channels, transformed back, and what is valid is kept. With
-many channels that is a matrix product for each frequency (Mathieu, Henaff and LeCun, "Fast
-training of convolutional networks through FFTs", 2014). Transforms go over one axis after the
-other, so that rows of zeros, and rows of the result that nobody wants, are left out.
-
-Everything runs in the spec's dtype. A NaN or infinity spreads over its whole tile, and the
-error is relative to the largest sums of the tile, not to each.
-"""
+"""NumPy arrays convolved by SciPy's Fourier transforms; see ``backends/fft_convolution.py``."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from threading import Lock
-from typing import Any, TypeAlias
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.fft import fft, ifft, irfft, rfft
+from scipy import fft
 
 from ...spec import Conv2dSpec
+from .. import fft_convolution
+from ..fft_convolution import Library, Weights
+from ..fft_plan import HOST, plan_for
 from . import epilogue
-from .fft_plan import KEPT_BYTES, Axis, Plan, plan_for
 
-Array: TypeAlias = NDArray[Any]
-Spectra: TypeAlias = NDArray[np.complexfloating[Any, Any]]
-_Tile: TypeAlias = tuple[int, tuple[int, slice], tuple[int, slice]]
-"""Image; first row in it and rows of the result; first column and columns."""
+Array = NDArray[Any]
 
 
-class Weights:
-    """The weights, and their spectra for the latest shapes of transforms, made when first asked
-    for: a convolution over pictures of one size makes them once."""
+def _finish(spec: Conv2dSpec, sums: Array, bias: Array | None) -> None:
+    """Image by image: small parts of the result stay in the cache."""
+    for image in sums:
+        epilogue.finish(spec, image, bias)
 
-    def __init__(self, w: Array) -> None:
-        self.w = w
-        self._lock = Lock()
-        self._kept: OrderedDict[Any, Spectra] = OrderedDict()
 
-    def spectra(self, key: Any, make: Callable[[], Spectra]) -> Spectra:
-        """What ``make`` gives, kept within ``KEPT_BYTES`` for all keys together."""
-        with self._lock:
-            found = self._kept.get(key)
-            if found is None:
-                found = make()
-                self._kept[key] = found
-                while sum(spectra.nbytes for spectra in self._kept.values()) > KEPT_BYTES:
-                    self._kept.popitem(last=False)
-            else:
-                self._kept.move_to_end(key)
-            return found
+LIBRARY = Library(np, fft, HOST, _finish)
+
+
+@contextmanager
+def _working(threads: int) -> Iterator[None]:
+    with fft.set_workers(threads), np.errstate(all="ignore"):
+        yield
 
 
 def pack(spec: Conv2dSpec, w: Array, threads: int) -> Weights:
     """The weights with their spectra for pictures of this size; others follow in ``run``."""
-    weights = Weights(w)
-    plan = plan_for(spec)
-    if plan.keeps:
-        with np.errstate(all="ignore"):
-            for groups, outputs, inputs in _blocks(spec, plan):
-                _kernels(spec, plan, weights, groups, outputs, inputs, threads)
-    return weights
+    with _working(threads):
+        return fft_convolution.pack(LIBRARY, spec, w)
 
 
 def run(
     spec: Conv2dSpec, x: Array, packed: Weights, bias: Array | None, out: Array, threads: int
 ) -> None:
-    """For each block of channels: spectra of the weights once, then all tiles."""
-    plan = plan_for(spec)
-    ocg = spec.OC // spec.G
-    tiles = [
-        (n, rows, columns)
-        for n in range(spec.N)
-        for rows in plan.rows.tiles()
-        for columns in plan.columns.tiles()
-    ]
-    with np.errstate(all="ignore"):
-        for groups, outputs, inputs in _blocks(spec, plan):
-            channels = _channels(groups, outputs, ocg)
-            kernels = _kernels(spec, plan, packed, groups, outputs, inputs, threads)
-            part_bias = None if bias is None else bias[channels, None, None]
-            for batch in _parts(len(tiles), plan.tiles):
-                spectra = _sources(spec, plan, x, tiles[batch], groups, inputs, threads)
-                sums = _products(plan, spectra, kernels)
-                del spectra  # before more is made
-                found = _back(plan, sums, threads)
-                del sums
-                for (n, rows, columns), part in zip(tiles[batch], found, strict=True):
-                    target = out[n, channels, rows[1], columns[1]]
-                    _put(plan, part, target, add=inputs.start > 0)
-                    if inputs.stop == spec.IC // spec.G:
-                        epilogue.finish(spec, target, part_bias)
-                del found, part
-            del kernels  # before the next ones are made
-
-
-def _parts(size: int, step: int) -> Iterator[slice]:
-    return (slice(start, min(start + step, size)) for start in range(0, size, step))
-
-
-def _blocks(spec: Conv2dSpec, plan: Plan) -> Iterator[tuple[slice, slice, slice]]:
-    """Groups, output channels and input channels of a group: sums grow from block to block."""
-    for groups in _parts(spec.G, plan.groups):
-        for outputs in _parts(spec.OC // spec.G, plan.outputs):
-            for inputs in _parts(spec.IC // spec.G, plan.inputs):
-                yield groups, outputs, inputs
-
-
-def _channels(groups: slice, part: slice, per_group: int) -> slice:
-    """Either whole groups or, within one group, some channels: always a run of channels."""
-    return slice(
-        groups.start * per_group + part.start, (groups.stop - 1) * per_group + part.stop
-    )
-
-
-# ---------------------------------------------------------------- the weights
-
-
-def _kernels(
-    spec: Conv2dSpec, plan: Plan, weights: Weights, groups: slice, outputs: slice,
-    inputs: slice, threads: int,
-) -> Spectra:
-    """Spectra of a block of the weights: (groups, outputs, inputs, FH, FW/2 + 1), or with the
-    frequencies first, as matrices: (FH, FW/2 + 1, groups, inputs, outputs)."""
-
-    def make() -> Spectra:
-        return _made(spec, plan, weights.w, groups, outputs, inputs, threads)
-
-    if not plan.keeps:
-        return make()
-    place = [(axis.size, axis.shift, axis.spacing) for axis in (plan.rows, plan.columns)]
-    block = [(part.start, part.stop) for part in (groups, outputs, inputs)]
-    return weights.spectra((*place, *block, plan.by_matrices), make)
-
-
-def _made(
-    spec: Conv2dSpec, plan: Plan, w: Array, groups: slice, outputs: slice, inputs: slice,
-    threads: int,
-) -> Spectra:
-    ocg = spec.OC // spec.G
-    height, half = plan.rows.size, plan.columns.size // 2 + 1
-    grouped = w.reshape(spec.G, ocg, *w.shape[1:])[groups, outputs, inputs]
-    if plan.by_matrices:
-        grouped = grouped.swapaxes(1, 2)
-    channels = grouped.shape[:3]
-    if plan.part == channels[1] and not plan.by_matrices:
-        return _spectra_of(plan, grouped, threads)
-    shape = (height, half, *channels) if plan.by_matrices else (*channels, height, half)
-    made = np.empty(shape, np.result_type(w.dtype, np.complex64))
-    for part in _parts(channels[1], plan.part):
-        spectra = _spectra_of(plan, grouped[:, part], threads)
-        if plan.by_matrices:
-            made[..., part, :] = spectra.transpose(3, 4, 0, 1, 2)
-        else:
-            made[:, part] = spectra
-    return made
-
-
-def _spectra_of(plan: Plan, w: Array, threads: int) -> Spectra:
-    """Spectra of kernels put at their taps among zeros. Rows that hold a tap are transformed
-    before they are put there, unless most rows hold one."""
-    columns = np.swapaxes(_spread(np.swapaxes(w, -1, -2), plan.columns), -1, -2)
-    if 2 * plan.rows.k >= plan.rows.size:
-        lines = rfft(_spread(columns, plan.rows), workers=threads)
-    else:
-        lines = _spread(rfft(columns, workers=threads), plan.rows)
-    del columns
-    return fft(lines, axis=-2, overwrite_x=True, workers=threads)
-
-
-def _spread(cells: Array, axis: Axis) -> Array:
-    """The last axis but one put at the axis's taps; taps that coincide are added."""
-    shape = list(cells.shape)
-    shape[-2] = axis.size
-    spread = np.zeros_like(cells, shape=shape, order="K")
-    for taps, places in axis.taps():
-        if axis.coincide:
-            spread[..., places, :] += cells[..., taps, :][..., ::-1, :]
-        else:
-            spread[..., places, :] = cells[..., taps, :][..., ::-1, :]
-    return spread
-
-
-# ---------------------------------------------------------------- the pictures
-
-
-def _sources(
-    spec: Conv2dSpec, plan: Plan, x: Array, tiles: list[_Tile], groups: slice, inputs: slice,
-    threads: int,
-) -> Spectra:
-    """Spectra of the tiles: (tiles, groups, inputs, FH, FW/2 + 1)."""
-    picture = x[:, _channels(groups, inputs, spec.IC // spec.G)]
-    height, width = plan.rows.reads, plan.columns.size
-    if len(tiles) == 1 and plan.rows.whole and plan.columns.whole and width == picture.shape[3]:
-        buffer = picture[tiles[0][0], None, :, :height]
-    else:
-        buffer = np.empty((len(tiles), picture.shape[1], height, width), x.dtype)
-        for (n, rows, columns), target in zip(tiles, buffer, strict=True):
-            _cut(plan, picture[n], rows[0], columns[0], target, spec.padding_mode == "circular")
-    lines = rfft(buffer, workers=threads)
-    del buffer
-    spectra = fft(lines, n=plan.rows.size, axis=-2, overwrite_x=True, workers=threads)
-    return spectra.reshape(len(tiles), groups.stop - groups.start, -1, *spectra.shape[-2:])
-
-
-def _cut(
-    plan: Plan, picture: Array, top: int, left: int, target: Array, circular: bool
-) -> None:
-    """One tile of the (C, H, W) picture; zeros, or the picture again, around it."""
-    rows = list(_runs(plan.rows, top, circular))
-    columns = list(_runs(plan.columns, left, circular))
-    filled = sum(to.stop - to.start for to, _ in rows) * sum(
-        to.stop - to.start for to, _ in columns
-    )
-    if filled < target.shape[1] * target.shape[2]:
-        target[...] = 0
-    for to_rows, from_rows in rows:
-        for to_columns, from_columns in columns:
-            target[:, to_rows, to_columns] = picture[:, from_rows, from_columns]
-
-
-def _runs(axis: Axis, start: int, circular: bool) -> Iterator[tuple[slice, slice]]:
-    """(cells of a transform, cells of the picture): where the one holds the other."""
-    last = start + axis.step * (axis.reads - 1)
-    for turn in range(start // axis.n, last // axis.n + 1) if circular else (0,):
-        origin = start - turn * axis.n
-        first = max(0, -(origin // axis.step))
-        stop = min(axis.reads, -((origin - axis.n) // axis.step))
-        if first < stop:
-            begin = origin + axis.step * first
-            end = origin + axis.step * (stop - 1) + 1
-            yield slice(first, stop), slice(begin, end, axis.step)
-
-
-# ---------------------------------------------------------------- the products
-
-
-def _products(plan: Plan, spectra: Spectra, kernels: Spectra) -> Spectra:
-    """(tiles, groups, outputs, FH, FW/2 + 1): products summed over the input channels."""
-    return _by_matrices(spectra, kernels) if plan.by_matrices else _by_pairs(spectra, kernels)
-
-
-def _by_matrices(spectra: Spectra, kernels: Spectra) -> Spectra:
-    """A matrix product for each frequency and group."""
-    tiles, groups, inputs, height, width = spectra.shape
-    outputs = kernels.shape[-1]
-    matrices = np.ascontiguousarray(spectra.reshape(-1, height * width).T)
-    matrices = matrices.reshape(height, width, tiles, groups, inputs).swapaxes(2, 3)
-    sums = np.empty((height, width, tiles, groups, outputs), spectra.dtype)
-    np.matmul(matrices, kernels, out=sums.swapaxes(2, 3))
-    del matrices
-    turned = np.ascontiguousarray(sums.reshape(height * width, -1).T)
-    return turned.reshape(tiles, groups, outputs, height, width)
-
-
-def _by_pairs(spectra: Spectra, kernels: Spectra) -> Spectra:
-    """One input channel after the other; a single pair is multiplied in place."""
-    if kernels.shape[1] == kernels.shape[2] == 1:
-        return np.multiply(spectra, kernels[:, :, 0], out=spectra)
-    sums = spectra[:, :, None, 0] * kernels[:, :, 0]
-    term = np.empty_like(sums) if spectra.shape[2] > 1 else sums
-    for i in range(1, spectra.shape[2]):
-        np.multiply(spectra[:, :, None, i], kernels[:, :, i], out=term)
-        sums += term
-    return sums
-
-
-# ---------------------------------------------------------------- the result
-
-
-def _back(plan: Plan, sums: Spectra, threads: int) -> Array:
-    """(tiles, channels, rows, columns) of the result, and what wrapped around beside it."""
-    rows, columns = plan.rows, plan.columns
-    sums = sums.reshape(len(sums), -1, *sums.shape[-2:])
-    if rows.fold > 1:
-        sums = sums.reshape(*sums.shape[:2], rows.fold, rows.back, -1).sum(2)
-        sums *= sums.real.dtype.type(1 / rows.fold)
-    lines: Spectra = ifft(sums, axis=-2, overwrite_x=True, workers=threads)
-    lines = lines[..., : rows.outputs, :]
-    if columns.fold > 1:
-        lines = _folded(lines, columns)
-    return irfft(lines, n=columns.back, workers=threads)
-
-
-def _folded(lines: Spectra, axis: Axis) -> Spectra:
-    """Half spectra of real rows, folded to those of every S-th cell: the other half of each is
-    its mirror image, conjugated."""
-    half = axis.back // 2 + 1
-    sums: Spectra = np.zeros((*lines.shape[:-1], half), lines.dtype)
-    for turn in range(axis.fold):
-        start = turn * axis.back
-        if 2 * turn < axis.fold:
-            np.add(sums, lines[..., start : start + half], out=sums)
-        else:
-            mirrored = lines[..., axis.size - start - half + 1 : axis.size - start + 1]
-            np.add(sums, mirrored[..., ::-1].conj(), out=sums)
-    sums *= sums.real.dtype.type(1 / axis.fold)
-    return sums
-
-
-def _put(plan: Plan, found: Array, target: Array, *, add: bool) -> None:
-    """Into the result; a periodic one repeats itself."""
-    height = plan.rows.back if plan.rows.periodic else target.shape[1]
-    width = plan.columns.back if plan.columns.periodic else target.shape[2]
-    for row in range(0, target.shape[1], height):
-        for column in range(0, target.shape[2], width):
-            part = target[:, row : row + height, column : column + width]
-            kept = found[:, : part.shape[1], : part.shape[2]]
-            if add:
-                part += kept
-            else:
-                part[...] = kept
+    """Write the convolution of x into out."""
+    with _working(threads):
+        fft_convolution.run(LIBRARY, spec, x, packed, bias, out)
 
 
 def workspace_bytes(spec: Conv2dSpec, threads: int) -> int:
-    """The plan's scratch, the spectra that the weights keep, and the epilogue's scratch."""
-    plan = plan_for(spec)
-    kept = spec.OC * (spec.IC // spec.G) * plan.spectrum if plan.keeps else 0
+    """The transforms' scratch, the spectra that the weights keep, and the epilogue's scratch."""
+    plan = plan_for(spec, HOST)
     channels = plan.groups * plan.outputs
     rows, columns = min(plan.rows.outputs, spec.OH), min(plan.columns.outputs, spec.OW)
-    return plan.scratch() + kept + epilogue.finish_bytes(spec, channels * rows * columns)
+    finish = epilogue.finish_bytes(spec, channels * rows * columns)
+    return fft_convolution.workspace_bytes(HOST, spec) + finish

@@ -21,22 +21,39 @@ from math import ceil, gcd, log2
 import numpy as np
 from scipy.fft import next_fast_len
 
-from ...spec import Conv2dSpec
-from ...spec.arguments import extent
+from ..spec import Conv2dSpec
+from ..spec.arguments import extent
 
-SCRATCH_BYTES = 48 << 20
-"""Bound on the scratch of one call, which only a single tile or kernel may exceed."""
-KEPT_BYTES = 160 << 20
-"""Bound on the spectra that packed weights keep for later calls."""
-_CACHE_BYTES = 2 << 20
-"""What is in work at once stays in the second cache."""
-_BATCH_BYTES = 16 << 20
-"""Of tiles that meet the same matrices: these are read from memory for each batch."""
 _FEW_PAIRS = 16
 """Up to so many pairs of channels in a group, adding products beats one small matrix product for
 each frequency."""
-_PYTHON_SECONDS = 6e-6
-"""Python's part of cutting out a tile and putting back its result."""
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What the cut must know of where it is computed."""
+
+    scratch: int
+    """Bound on the scratch of one call, which only a single tile or kernel may exceed."""
+    kept: int
+    """Bound on the spectra that packed weights keep for later calls."""
+    cache: int
+    """Bytes that are best in work at once."""
+    batch: int
+    """Of tiles that meet the same matrices: these are read from memory for each batch."""
+    pace: float
+    """Seconds of a transform or product beside those of SciPy on one core."""
+    tile_seconds: float
+    """Python's part of cutting out a tile and putting back its result,"""
+    run_seconds: float
+    """and of a run of tiles from one place of several images."""
+
+
+HOST = Machine(48 << 20, 160 << 20, 2 << 20, 16 << 20, 1.0, 6e-6, 0.0)
+"""Tiles in work stay in the second cache."""
+CARD = Machine(1 << 30, 1 << 30, 512 << 20, 512 << 20, 0.01, 0.0, 60e-6)
+"""A GPU that works through memory, and is faster the more it has to do at once; guesses, measured
+on no card."""
 
 
 # ---------------------------------------------------------------- one axis
@@ -156,6 +173,7 @@ class Plan:
 
     rows: Axis
     columns: Axis
+    machine: Machine
     itemsize: int
     tiles: int
     groups: int
@@ -181,7 +199,7 @@ class Plan:
         these, others = self.outputs, self.inputs
         if self.by_matrices:
             these, others = others, these
-        return max(1, min(these, _CACHE_BYTES // (self.groups * others * self.spectrum)))
+        return max(1, min(these, self.machine.cache // (self.groups * others * self.spectrum)))
 
     def tile_bytes(self) -> int:
         """Peak scratch for the tiles in work."""
@@ -226,19 +244,20 @@ class Plan:
         return self.tiles == self.groups == self.outputs == self.inputs == 1
 
 
-def _fitted(spec: Conv2dSpec, rows: Axis, columns: Axis) -> Plan:
+def _fitted(spec: Conv2dSpec, machine: Machine, rows: Axis, columns: Axis) -> Plan:
     ocg, icg = spec.OC // spec.G, spec.IC // spec.G
     matrices = icg > 1 and icg * ocg > _FEW_PAIRS
     tiles = spec.N * rows.count * columns.count
     itemsize = np.dtype(spec.dtype).itemsize
-    plan = Plan(rows, columns, itemsize, tiles, spec.G, ocg, icg, matrices, keeps=True)
-    plan = replace(plan, keeps=plan.kernel_bytes() <= KEPT_BYTES)
-    while plan.tile_bytes() > (_BATCH_BYTES if matrices else _CACHE_BYTES) and plan.tiles > 1:
+    plan = Plan(rows, columns, machine, itemsize, tiles, spec.G, ocg, icg, matrices, keeps=True)
+    plan = replace(plan, keeps=plan.kernel_bytes() <= machine.kept)
+    in_work = machine.batch if matrices else machine.cache
+    while plan.tile_bytes() > in_work and plan.tiles > 1:
         plan = plan.halved("tiles")
     # Part of a group's channels stands for one group only, hence groups come first.
-    while plan.scratch() > SCRATCH_BYTES and plan.groups > 1:
+    while plan.scratch() > machine.scratch and plan.groups > 1:
         plan = plan.halved("groups")
-    while plan.scratch() > SCRATCH_BYTES and not plan.smallest:
+    while plan.scratch() > machine.scratch and not plan.smallest:
         plan = plan.halved("tiles", "outputs", "inputs")
     return plan
 
@@ -247,10 +266,10 @@ def _fitted(spec: Conv2dSpec, rows: Axis, columns: Axis) -> Plan:
 
 
 def _cell_seconds(plan: Plan) -> float:
-    """Seconds of a transform for each of its cells: SciPy's, on one core."""
+    """Seconds of a transform for each of its cells."""
     cells = plan.rows.size * plan.columns.size
     seconds = 1.4e-9 + 0.05e-9 * log2(cells)
-    beyond = log2(max(1.0, cells * plan.itemsize / _CACHE_BYTES))
+    beyond = log2(max(1.0, cells * plan.itemsize / plan.machine.cache))
     seconds += 0.3e-9 * max(0.0, beyond - 1)
     return seconds * (1.7 if plan.itemsize == 8 else 1.0) * _roughness(plan.rows.size) * (
         _roughness(plan.columns.size)
@@ -272,6 +291,7 @@ def _roughness(size: int) -> float:
 
 def seconds(spec: Conv2dSpec, plan: Plan) -> float:
     """Predicted time of a call on one thread with the spectra of the weights at hand."""
+    machine = plan.machine
     ocg, icg = spec.OC // spec.G, spec.IC // spec.G
     tiles = spec.N * plan.rows.count * plan.columns.count
     cells = plan.rows.size * plan.columns.size
@@ -287,20 +307,27 @@ def seconds(spec: Conv2dSpec, plan: Plan) -> float:
     products = wide * tiles * spec.OC * icg * cells / 2 * matrix
     moved = wide * tiles * cells * (spec.IC + spec.OC) * (0.6e-9 if plan.by_matrices else 0.0)
     making = 0.0 if plan.keeps else spec.OC * icg * cells * (1.2 * cell)
-    calls = tiles * ceil(spec.G / plan.groups) * blocks_out * blocks_in * _PYTHON_SECONDS
-    return forward + backward + products + moved + making + calls
+    work = forward + backward + products + moved + making
+    runs = plan.rows.count * plan.columns.count + ceil(tiles / plan.tiles)
+    calls = (tiles * machine.tile_seconds + runs * machine.run_seconds) * (
+        ceil(spec.G / plan.groups) * blocks_out * blocks_in)
+    return machine.pace * work + calls
 
 
 @lru_cache(maxsize=256)
-def plan_for(spec: Conv2dSpec) -> Plan:
+def plan_for(spec: Conv2dSpec, machine: Machine = HOST) -> Plan:
     """The fastest plan within the bound on scratch, or the smallest one."""
     circular = spec.padding_mode == "circular"
     rows = _choices(spec.IH, spec.OH, spec.KH, spec.SH, spec.DH, spec.PT, circular)
     columns = list(
         _choices(spec.IW, spec.OW, spec.KW, spec.SW, spec.DW, spec.PL, circular)
     )
-    plans = [_fitted(spec, h, w) for h, w in product(rows, columns) if _alike(h, w, spec)]
-    return min(plans, key=lambda plan: (max(plan.scratch(), SCRATCH_BYTES), seconds(spec, plan)))
+    plans = [
+        _fitted(spec, machine, h, w) for h, w in product(rows, columns) if _alike(h, w, spec)
+    ]
+    return min(
+        plans, key=lambda plan: (max(plan.scratch(), machine.scratch), seconds(spec, plan))
+    )
 
 
 def _alike(rows: Axis, columns: Axis, spec: Conv2dSpec) -> bool:
