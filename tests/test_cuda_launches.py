@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -202,6 +203,12 @@ def test_the_host_is_timed_without_a_card() -> None:
 
     pytest.importorskip("benchmarks.cuda_host")
     out = python(
-        "import benchmarks.cuda_host as t; t.ROUNDS, t.CALLS = 1, 5; raise SystemExit(t.main())"
+        """
+        import sys
+        sys.path.append(sys.argv[1])
+        import benchmarks.cuda_host as tool
+        tool.ROUNDS, tool.CALLS = 1, 5
+        raise SystemExit(tool.main())
+        """, str(Path(__file__).parents[1]),
     ).stdout
     assert out.count("µs") == 7

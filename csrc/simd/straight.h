@@ -16,11 +16,13 @@
 
 enum { LOWEST_KERNEL = 2, HIGHEST_KERNEL = 7, STRAIGHT_TALLEST = 8, STRAIGHT_WIDEST = WIDEST_ROLL };
 
-/* Whether this pays. Parting the columns of every row, once for each tile that meets it, does not
- * for tall kernels where it takes several instructions: a patch does it once. */
+/* Whether this pays. Short vectors find too few registers for it. Parting the columns of every row,
+ * once for each tile that meets it, does not pay for tall kernels where it takes several
+ * instructions: a patch does it once. */
 INLINE int has_straight(const ptrdiff_t KH, const ptrdiff_t S)
 {
-    return KH >= LOWEST_KERNEL && KH <= HIGHEST_KERNEL && (S == 1 || VEC_BYTES == 64 || KH <= 4);
+    return VEC_BYTES > 16 && KH >= LOWEST_KERNEL && KH <= HIGHEST_KERNEL
+        && (S == 1 || VEC_BYTES == 64 || KH <= 4);
 }
 
 /* Rows of the tallest tile of V vectors: sums and weights share the registers. */
