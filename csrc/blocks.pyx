@@ -15,7 +15,7 @@ from fastconv.backends.cython.activation_elementwise cimport kind_of
 from fastconv.backends.cython.cutting cimport (
     COLUMNS, Cutting, IN_PLACE, PIXEL_BY_PIXEL, PLANES, along_pixels, cut, gcd, scratch_bytes,
 )
-from fastconv.backends.cython.geometry cimport geometry_of
+from fastconv.backends.cython.geometry cimport geometry_of, set_strides
 from fastconv.backends.cython.isa cimport Block, Gather, Gathering, Geometry, Kernels, kernels, team
 from fastconv.backends.cython.memory cimport give, take
 
@@ -30,14 +30,9 @@ cdef enum:
 # ---------------------------------------------------------------- geometry
 
 
-cdef Geometry geometry_with(spec, cnp.ndarray x, cnp.ndarray out, Py_ssize_t size):
+cdef Geometry geometry_with(spec, cnp.ndarray x, cnp.ndarray out):
     cdef Geometry g = geometry_of(spec)
-    g.x_c = cnp.PyArray_STRIDE(x, 1) // size
-    g.x_h = cnp.PyArray_STRIDE(x, 2) // size
-    g.x_w = cnp.PyArray_STRIDE(x, 3) // size
-    g.out_c = cnp.PyArray_STRIDE(out, 1) // size
-    g.out_h = cnp.PyArray_STRIDE(out, 2) // size
-    g.out_w = cnp.PyArray_STRIDE(out, 3) // size
+    set_strides(&g, x, out)
     return g
 
 
@@ -196,7 +191,7 @@ cdef object run_blocks(Algorithm algorithm, spec, x, Weights weights, bias, out,
     size = call.table.itemsize
     call.x, call.out = <const char*>cnp.PyArray_DATA(xs), <char*>cnp.PyArray_DATA(outs)
     call.x_n, call.out_n = cnp.PyArray_STRIDE(xs, 0), cnp.PyArray_STRIDE(outs, 0)
-    call.geometry = geometry_with(spec, xs, outs, size)
+    call.geometry = geometry_with(spec, xs, outs)
     flatten(g)
     c[0] = cut(
         algorithm, call.table, g, spec.N, spec.G, channels_last,

@@ -13,7 +13,7 @@ from libc.string cimport memset
 from threading import Lock
 
 from fastconv.backends.cython.activation_elementwise cimport kind_of
-from fastconv.backends.cython.geometry cimport geometry_of
+from fastconv.backends.cython.geometry cimport geometry_of, set_strides
 from fastconv.backends.cython.isa cimport Geometry, Kernels, PlaneKernels, Planes, kernels, team
 from fastconv.backends.cython.memory cimport give, take
 
@@ -195,13 +195,6 @@ cdef void set_chunks(Planes* planes, int along, int threads) noexcept:
 
 
 cdef void set_arrays(Planes* planes, cnp.ndarray x, cnp.ndarray out, Py_ssize_t size) noexcept:
-    cdef Geometry* g = &planes.geometry
     planes.x, planes.out = cnp.PyArray_DATA(x), cnp.PyArray_DATA(out)
-    planes.x_n = cnp.PyArray_STRIDE(x, 0) // size
-    g.x_c = cnp.PyArray_STRIDE(x, 1) // size
-    g.x_h = cnp.PyArray_STRIDE(x, 2) // size
-    g.x_w = cnp.PyArray_STRIDE(x, 3) // size
-    planes.out_n = cnp.PyArray_STRIDE(out, 0) // size
-    g.out_c = cnp.PyArray_STRIDE(out, 1) // size
-    g.out_h = cnp.PyArray_STRIDE(out, 2) // size
-    g.out_w = cnp.PyArray_STRIDE(out, 3) // size
+    planes.x_n, planes.out_n = cnp.PyArray_STRIDE(x, 0) // size, cnp.PyArray_STRIDE(out, 0) // size
+    set_strides(&planes.geometry, x, out)

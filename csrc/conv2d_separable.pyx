@@ -15,7 +15,7 @@ cimport numpy as cnp
 from cython.parallel cimport prange, threadid
 
 from fastconv.backends.cython.activation_elementwise cimport kind_of
-from fastconv.backends.cython.geometry cimport geometry_of
+from fastconv.backends.cython.geometry cimport geometry_of, set_strides
 from fastconv.backends.cython.isa cimport FACTOR_ROWS, Factors, Kernels, kernels, team
 from fastconv.backends.cython.memory cimport give, take
 
@@ -167,15 +167,8 @@ def run(spec, x, Packed packed not None, bias, out, int threads):
     cdef cnp.ndarray xs = x, outs = out, packed_factors = packed.factors
     cdef cnp.ndarray biases = np.zeros(spec.OC, packed_factors.dtype) if bias is None else bias
     call.table = kernels(spec.dtype)
-    cdef Py_ssize_t size = call.table.itemsize
     c[0] = cut(spec)
-    g = &c.factors.geometry
-    g.x_c = cnp.PyArray_STRIDE(xs, 1) // size
-    g.x_h = cnp.PyArray_STRIDE(xs, 2) // size
-    g.x_w = cnp.PyArray_STRIDE(xs, 3) // size
-    g.out_h = cnp.PyArray_STRIDE(outs, 2) // size
-    g.out_w = cnp.PyArray_STRIDE(outs, 3) // size
-    g.out_c = cnp.PyArray_STRIDE(outs, 1) // size
+    set_strides(&c.factors.geometry, xs, outs)
     call.x_n, call.out_n = cnp.PyArray_STRIDE(xs, 0), cnp.PyArray_STRIDE(outs, 0)
     call.x, call.out = <const char*>cnp.PyArray_DATA(xs), <char*>cnp.PyArray_DATA(outs)
     call.bias = <const char*>cnp.PyArray_DATA(biases)

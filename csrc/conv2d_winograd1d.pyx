@@ -14,7 +14,7 @@ cimport numpy as cnp
 from cython.parallel cimport prange, threadid
 
 from fastconv.backends.cython.activation_elementwise cimport kind_of
-from fastconv.backends.cython.geometry cimport geometry_of
+from fastconv.backends.cython.geometry cimport geometry_of, set_strides
 from fastconv.backends.cython.isa cimport (
     COLUMN_LINES, COLUMN_POINTS, Columns, Geometry, Kernels, Planes, kernels, team,
 )
@@ -155,18 +155,12 @@ cdef void compute(const Plan* p, Py_ssize_t task, char* scratch) noexcept nogil:
 def run(spec, cnp.ndarray x not None, cnp.ndarray packed not None, bias,
         cnp.ndarray out not None, int threads):
     """Write the convolution of x into out."""
-    cdef Py_ssize_t size = cnp.PyArray_ITEMSIZE(x), task, tasks
+    cdef Py_ssize_t task, tasks
     cdef cnp.ndarray biases
     cdef char* memory
     threads = team(threads)
     cdef Plan p = plan_of(spec, threads)
-    g = &p.columns.geometry
-    g.x_c = cnp.PyArray_STRIDE(x, 1) // size
-    g.x_h = cnp.PyArray_STRIDE(x, 2) // size
-    g.x_w = cnp.PyArray_STRIDE(x, 3) // size
-    g.out_c = cnp.PyArray_STRIDE(out, 1) // size
-    g.out_h = cnp.PyArray_STRIDE(out, 2) // size
-    g.out_w = cnp.PyArray_STRIDE(out, 3) // size
+    set_strides(&p.columns.geometry, x, out)
     p.x_n, p.out_n = cnp.PyArray_STRIDE(x, 0), cnp.PyArray_STRIDE(out, 0)
     p.x, p.out = <const char*>cnp.PyArray_DATA(x), <char*>cnp.PyArray_DATA(out)
     p.weights, p.group_weights = <const char*>cnp.PyArray_DATA(packed), cnp.PyArray_STRIDE(packed, 0)

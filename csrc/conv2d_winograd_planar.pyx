@@ -13,7 +13,7 @@ cimport numpy as cnp
 from cython.parallel cimport prange, threadid
 
 from fastconv.backends.cython.activation_elementwise cimport kind_of
-from fastconv.backends.cython.geometry cimport geometry_of
+from fastconv.backends.cython.geometry cimport geometry_of, set_strides
 from fastconv.backends.cython.isa cimport (
     FAR_BYTES, Geometry, Kernels, TileRows, kernels, team,
 )
@@ -107,17 +107,12 @@ def run(spec, cnp.ndarray x not None, packed, bias, cnp.ndarray out not None, in
         bint pooled=False):
     """Write the convolution of x into out; or, of its activated maps, the maxima of windows of
     2×2 side by side."""
-    cdef Py_ssize_t size = cnp.PyArray_ITEMSIZE(x), task, tasks
+    cdef Py_ssize_t task, tasks
     cdef cnp.ndarray biases, weights
     cdef char* memory
     cdef Plan p = plan_of(spec, pooled)
-    g = &p.tiles.geometry
-    g.x_c = cnp.PyArray_STRIDE(x, 1) // size
-    g.x_h = cnp.PyArray_STRIDE(x, 2) // size
-    g.x_w = cnp.PyArray_STRIDE(x, 3) // size
-    g.out_c = cnp.PyArray_STRIDE(out, 1) // size
-    g.out_h = cnp.PyArray_STRIDE(out, 2) // size
-    g.out_w = cnp.PyArray_STRIDE(out, 3) // size
+    cdef Geometry* g = &p.tiles.geometry
+    set_strides(g, x, out)
     p.x_n, p.out_n = cnp.PyArray_STRIDE(x, 0), cnp.PyArray_STRIDE(out, 0)
     p.x, p.out = <const char*>cnp.PyArray_DATA(x), <char*>cnp.PyArray_DATA(out)
     p.tiles.along_channels = g.out_c == 1 and g.out_w != 1 and FILLED * g.OC >= p.table.width

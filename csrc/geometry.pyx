@@ -6,8 +6,11 @@ with the spec itself, under its address.
 """
 
 cimport cython
+cimport numpy as cnp
 
 from fastconv.backends.cython.isa cimport Geometry
+
+cnp.import_array()
 
 cdef enum:
     MOST_KEPT = 1024  # before there are more all are forgotten
@@ -45,3 +48,13 @@ cdef Geometry geometry_of(spec):
         kept.clear()
     kept[address] = entry
     return g
+
+
+cdef void set_strides(Geometry* g, cnp.ndarray x, cnp.ndarray out) noexcept:
+    cdef Py_ssize_t size = cnp.PyArray_ITEMSIZE(x)
+    g.x_c = cnp.PyArray_STRIDE(x, 1) // size
+    g.x_h = cnp.PyArray_STRIDE(x, 2) // size
+    g.x_w = cnp.PyArray_STRIDE(x, 3) // size
+    g.out_c = cnp.PyArray_STRIDE(out, 1) // size
+    g.out_h = cnp.PyArray_STRIDE(out, 2) // size
+    g.out_w = cnp.PyArray_STRIDE(out, 3) // size

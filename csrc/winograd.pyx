@@ -13,7 +13,7 @@ from cython.parallel cimport prange, threadid
 from libc.string cimport memcpy, memset
 
 from fastconv.backends.cython.activation_elementwise cimport kind_of
-from fastconv.backends.cython.geometry cimport geometry_of
+from fastconv.backends.cython.geometry cimport geometry_of, set_strides
 from fastconv.backends.cython.isa cimport (
     Geometry, Kernels, TileBlock, Winograd, kernels, team,
 )
@@ -383,12 +383,7 @@ def run(Py_ssize_t m, spec, x, WinogradWeights packed not None, bias, out, int t
     size = s.table.itemsize
     threads = team(threads)
     call.cutting = cut(s, spec.N, threads)
-    g.x_c = cnp.PyArray_STRIDE(xs, 1) // size
-    g.x_h = cnp.PyArray_STRIDE(xs, 2) // size
-    g.x_w = cnp.PyArray_STRIDE(xs, 3) // size
-    g.out_c = cnp.PyArray_STRIDE(outs, 1) // size
-    g.out_h = cnp.PyArray_STRIDE(outs, 2) // size
-    g.out_w = cnp.PyArray_STRIDE(outs, 3) // size
+    set_strides(g, xs, outs)
     w.x_n, w.out_n = cnp.PyArray_STRIDE(xs, 0) // size, cnp.PyArray_STRIDE(outs, 0) // size
     w.activation, w.slope = kind_of(spec.activation), LEAKY_SLOPE
     call.x, call.out = <const char*>cnp.PyArray_DATA(xs), <char*>cnp.PyArray_DATA(outs)
