@@ -78,7 +78,9 @@ def _name(dtype: np.dtype[Any]) -> str:
 
 
 def bias_of(bias: object, channels: int) -> Array | None:
-    """A bias of one value for each output channel, or None."""
+    """A call's ``bias`` as an array of shape ``(channels,)``, of whatever dtype and strides it
+    has, or None where there is none; a TypeError for what is no array, a ValueError for another
+    shape."""
     if bias is None:
         return None
     values = array("bias", bias)
@@ -91,7 +93,8 @@ def bias_of(bias: object, channels: int) -> Array | None:
 
 
 def logical(a: Array, layout: str) -> Array:
-    """The (N, C, H, W) view of an array in ``layout`` order."""
+    """The (N, C, H, W) view of a 4-D array that is in ``layout`` order, "NCHW" or "NHWC": the
+    same memory, nothing is copied."""
     return a if layout == "NCHW" else a.transpose(_TO_NCHW)
 
 
@@ -118,7 +121,9 @@ def _in_layout_of(row: Kernel, a: Array) -> bool:
 
 
 def contiguous(a: Array, dtype: str) -> Array:
-    """A one-dimensional array in consecutive cells of ``dtype``."""
+    """A one-dimensional array in consecutive, aligned cells of ``dtype``, as kernels read a bias:
+    itself where it is that, else a copy. On a GPU always itself, because the rows there read any
+    strides and types."""
     if isinstance(a, DeviceArray):
         return a
     return np.require(a, dtype_of(dtype), ["C", "A"])
@@ -150,7 +155,8 @@ def together(**arrays: Any) -> tuple[Any, ...]:
 
 
 def on_gpu(a: object) -> bool:
-    """Whether an array lives on a GPU."""
+    """Whether an array lives on a GPU; asked of one that :func:`array` has read, since there all
+    of a call's arrays are in one place (:func:`together`)."""
     return isinstance(a, DeviceArray)
 
 
@@ -276,7 +282,8 @@ def landing(out: Array, row: Kernel, dtype: str) -> Array:
 
 
 def land(target: Array, out: Array, threads: int = 1) -> None:
-    """Move a temporary result into ``out``, rounding once."""
+    """Move a temporary result into ``out``, rounding each value once to its dtype; nothing is
+    done where the kernel has written to ``out`` itself (:func:`landing`)."""
     if target is not out:
         halves.narrow(target, out, threads)
 

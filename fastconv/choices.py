@@ -50,7 +50,9 @@ _here: dict[tuple[str, int, str], Times] = {}
 
 
 def times_of(op: str, spec: Spec, threads: int, instruction_set: str) -> Times:
-    """The measurements of a call; empty where there are none."""
+    """The measurements of a call on ``threads`` threads, a timing for each row's name: this
+    process's own, else those kept on disk for this processor and version. Empty where there are
+    none, or a file cannot be read."""
     folder = _folder(instruction_set)
     if folder is None and not _here:  # nobody has ever tuned here
         return {}
@@ -98,7 +100,8 @@ def _replace(path: Path, text: str) -> None:
 
 
 def forget() -> None:
-    """Drop what this process knows, as if it had just started."""
+    """Drop what this process has measured, and where it looks for more, as if it had just
+    started. What is kept on disk stays."""
     _here.clear()
     _folder.cache_clear()
 

@@ -9,7 +9,8 @@ REPORT = ("jinja2", "matplotlib", "rich", "skimage", "typer")
 
 
 def main() -> None:
-    """Run a command, or say what to install first."""
+    """Run the command that the arguments name (``fastconv.commands``), or end with a line that
+    says what to install, where one of the packages of the extra ``report`` is missing."""
     try:
         from .commands import app
 

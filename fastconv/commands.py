@@ -121,7 +121,10 @@ def report(
     output: Annotated[Path, typer.Option("--output", "-o", help="The page to write.")]
     = Path("report.html"),
 ) -> None:
-    """Make one page, which needs no network, of measurements."""
+    """Make one page of measurements: CPU against GPU, algorithms layer by layer, rooflines.
+
+    It is a single file that needs no network.
+    """
     _check_output(output, ".html")
     from .report import ReportError, page
 

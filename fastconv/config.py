@@ -130,7 +130,8 @@ _measurements = 0
 
 
 def measurements() -> int:
-    """How often the measurements that decide have changed."""
+    """How often the measurements that decide (:func:`fastconv.tune`) have changed in this process:
+    a choice that was made at another count is made again."""
     return _measurements
 
 
