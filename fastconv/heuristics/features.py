@@ -249,8 +249,13 @@ def winograd_planar(spec: Conv2dSpec, lanes: int) -> Features:
     found = traffic(spec)
     found["vectors"] = 36 * outs * (spec.IC // spec.G)
     found["transformed_in"], found["transformed_out"] = tiles * spec.IC, outs
-    last = spec.layout == "NHWC" and spec.OC > 1 and not along_channels
-    found["strided"] = spec.N * spec.OC * spec.OH * spec.OW if last else 0.0
+    # Cells of channels side by side are moved one by one: rows of x, of which tiles share two out
+    # of six, and outputs that fill no vectors.
+    found["strided"] = 0.0
+    if spec.layout == "NHWC" and spec.IC > 1:
+        found["strided"] = 1.5 * spec.N * spec.IC * spec.IH * spec.IW
+    if spec.layout == "NHWC" and spec.OC > 1 and not along_channels:
+        found["strided"] += spec.N * spec.OC * spec.OH * spec.OW
     found["pack_calls"], found["pack_points"] = 1, spec.OC * (spec.IC // spec.G) * 36
     return found
 
