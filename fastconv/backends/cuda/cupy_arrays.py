@@ -15,7 +15,7 @@ from typing import Any
 
 from ...device import DeviceArray
 from ...streams import DEFAULT, LEGACY, PER_THREAD
-from .launcher import _DEFAULT
+from .launcher import OWN_DEFAULT
 
 
 def cupy() -> Any:
@@ -41,7 +41,7 @@ def viewed(a: DeviceArray) -> Any:
 
 def handle_of(a: DeviceArray) -> int:
     """That of the stream that the array's work is done on."""
-    return a.stream or _DEFAULT
+    return a.stream or OWN_DEFAULT
 
 
 @contextmanager

@@ -89,7 +89,7 @@ class Launch:
         with _on(on.device):
             self._function, kept, source = _compiled(build, constants, on.device)
         self._threads, self._keeps, self._lock = source.threads, (kept, keeps), Lock()
-        self._stream = on.stream or _DEFAULT
+        self._stream = on.stream or OWN_DEFAULT
         self._arguments = arguments
         self._values = (ctypes.c_int64 * len(arguments))()
         self._doubles = (ctypes.c_double * len(arguments)).from_buffer(self._values)
@@ -129,7 +129,7 @@ def launch(
     Launch(build, constants, blocks, arguments, on)()
 
 
-_DEFAULT = PER_THREAD if os.environ.get("NUMBA_CUDA_PER_THREAD_DEFAULT_STREAM", "0") not in (
+OWN_DEFAULT = PER_THREAD if os.environ.get("NUMBA_CUDA_PER_THREAD_DEFAULT_STREAM", "0") not in (
     "", "0") else DEFAULT
 """The stream of arrays that name none: numba's default, where it allocates and copies."""
 _here: AbstractContextManager[Any] = nullcontext()
