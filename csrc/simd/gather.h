@@ -40,6 +40,21 @@ static void gather_row(const Geometry *g, const real *x, ptrdiff_t channels, ptr
              dst + span.low, plane, 1);
 }
 
+/* Rows × n cells of one plane, strides apart; `x` is the first cell, which may lie outside. */
+static void gather_plane(const Geometry *g, const real *x, Span down, Span across, real *dst,
+                         ptrdiff_t rows, ptrdiff_t n)
+{
+    zero_run(dst, down.low * n);
+    zero_run(dst + down.high * n, (rows - down.high) * n);
+    for (ptrdiff_t r = down.low; r < down.high && across.low > 0; r++)
+        zero_run(dst + r * n, across.low);
+    for (ptrdiff_t r = down.low; r < down.high && across.high < n; r++)
+        zero_run(dst + r * n + across.high, n - across.high);
+    move(down.high - down.low, across.high - across.low,
+         x + down.low * g->SH * g->x_h + across.low * g->SW * g->x_w, g->SH * g->x_h,
+         g->SW * g->x_w, dst + down.low * n + across.low, n, 1);
+}
+
 /* Planes of input channels. Cells are split by their residue modulo the stride, so that
  * neighbouring output pixels find theirs side by side: dst[ic][slot_h][slot_w][row][col], where
  * slot s holds the residue s * dilation % stride. */
@@ -54,14 +69,20 @@ static void gather_planes(const Geometry *g, const Gathering *to, const void *x_
     /* Channels that lie next to each other are read together, else one plane after another. */
     const ptrdiff_t together = g->x_c == 1 ? channels : 1;
     for (ptrdiff_t ic = 0; ic < channels; ic += together) {
-        real *dst_row = dst + ic * to->plane;
+        real *slot_dst = dst + ic * to->plane;
         for (ptrdiff_t slot = 0; slot < to->slots_h * to->slots_w; slot++) {
-            ptrdiff_t row = at->oh * g->SH + slot / to->slots_w * g->DH % g->SH - g->PT;
-            const ptrdiff_t col = at->ow * g->SW + slot % to->slots_w * g->DW % g->SW - g->PL;
-            const Span span = inside(col, g->SW, to->pitch, g->IW);
-            for (ptrdiff_t r = 0; r < rows; r++, row += g->SH, dst_row += to->pitch)
-                gather_row(g, x + ic * g->x_c + row * g->x_h + col * g->x_w, together, row, span,
-                           g->SW, dst_row, to->plane, to->pitch);
+            const ptrdiff_t top = at->oh * g->SH + slot / to->slots_w * g->DH % g->SH - g->PT;
+            const ptrdiff_t left = at->ow * g->SW + slot % to->slots_w * g->DW % g->SW - g->PL;
+            const Span down = inside(top, g->SH, rows, g->IH);
+            const Span across = inside(left, g->SW, to->pitch, g->IW);
+            const real *cells = x + ic * g->x_c + top * g->x_h + left * g->x_w;
+            if (together == 1)
+                gather_plane(g, cells, down, across, slot_dst, rows, to->pitch);
+            else
+                for (ptrdiff_t r = 0; r < rows; r++)
+                    gather_row(g, cells + r * g->SH * g->x_h, together, top + r * g->SH, across,
+                               g->SW, slot_dst + r * to->pitch, to->plane, to->pitch);
+            slot_dst += rows * to->pitch;
         }
     }
     for (ptrdiff_t ic = 0; ic < channels; ic++)
