@@ -11,7 +11,7 @@ from fastconv import heuristics
 from fastconv.heuristics import SPECIAL, prices
 from fastconv.heuristics.features import counts
 from fastconv.registry import ROWS, Kernel, rows, too_inexact
-from fastconv.spec import Conv2dSpec
+from fastconv.spec import Conv2dSpec, ConvPool2dSpec
 
 every_row = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 PRICED = [row for row in ROWS if row.op != "conv2d_pool2d"]
@@ -83,6 +83,19 @@ def test_threads_share_what_is_worth_it() -> None:
     assert heuristics.threads_for(row, tiny, 8) == 1
     assert heuristics.threads_for(row, LARGE, 8) == 8
     assert heuristics.seconds(row, LARGE, 2) < 0.6 * heuristics.seconds(row, LARGE)
+
+
+def test_maps_that_are_pooled_nearby_cost_less_than_maps_in_memory() -> None:
+    fused = ConvPool2dSpec.of((1, 3, 224, 224), (32, 3, 3, 3), padding=1)
+    able = {row.name: row for row in (*rows("conv2d"), *rows("conv2d_pool2d"), *rows("pool2d"))}
+    pooling = heuristics.seconds(able["pool2d.direct@cython"], fused.pool)
+    for algorithm in ("direct", "winograd4", "winograd_planar"):
+        convolution = heuristics.seconds(able[f"conv2d.{algorithm}@cython"], fused.conv)
+        both = heuristics.seconds(able[f"conv2d_pool2d.{algorithm}@cython"], fused)
+        if algorithm == "winograd_planar":  # in the registers of its tiles
+            assert both < convolution
+        else:
+            assert convolution < both < convolution + pooling
 
 
 @pytest.mark.parametrize(("gain", "algorithm"), [(1.05, "direct"), (1.2, "winograd4")])

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from ..registry import Kernel
 from ..spec import Conv2dSpec, ConvPool2dSpec, Spec, itemsize
-from .features import PACK, Features, counts
+from .features import PACK, Features, counts, maps_nearby
 
 VECTOR_BYTES = 64
 """Of the machine that the prices come from."""
@@ -45,6 +45,10 @@ _THREADS_OF_ITS_OWN = 1.25
 # Columns of single cells are copies of what direct summation reads in place: of all calls that
 # benchmarks.calibrate draws they were faster in none by more than the noise.
 _COPIED = 1.25
+
+
+_POOLING_IN_TILES = {("winograd_planar", "cython")}
+"""Rows that take a quartered maximum in the registers of a tile."""
 
 
 def _reluctance(row: Kernel, spec: Spec) -> float:
@@ -90,15 +94,21 @@ def _seconds(
     known: dict[str, Features],
 ) -> float:
     """``known`` has the counts of algorithms that another backend's row has asked for."""
+    lanes = max(1, vector_bytes // itemsize(spec.dtype))
     if isinstance(spec, ConvPool2dSpec):
-        convolution = replace(row, op="conv2d")
-        pooling = replace(row, op="pool2d", algorithm="direct")
-        return _seconds(
-            convolution, spec.conv, threads, packed, vector_bytes, processor, {}
-        ) + _seconds(pooling, spec.pool, threads, packed, vector_bytes, processor, {})
+        # Both parts find the maps in the cache, or one never writes them at all.
+        convolution, pooling = (replace(row, op="conv2d"),
+                                replace(row, op="pool2d", algorithm="direct"))
+        parts = maps_nearby(spec, row.algorithm, lanes)
+        known = {convolution.algorithm: parts[0]}
+        took = _seconds(convolution, spec.conv, threads, packed, vector_bytes, processor, known)
+        if (row.algorithm, row.backend) in _POOLING_IN_TILES and spec.is_quartered:
+            return took
+        known = {pooling.algorithm: parts[1]}
+        return took + _seconds(
+            pooling, spec.pool, threads, packed, vector_bytes, processor, known)
     found = known.get(row.algorithm)
     if found is None:
-        lanes = max(1, vector_bytes // itemsize(spec.dtype))
         found = known[row.algorithm] = counts(row.op, row.algorithm, spec, lanes)
     price = prices(processor)[row.name]
     work = 0.0

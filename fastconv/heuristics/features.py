@@ -17,7 +17,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
-from ..spec import Conv2dSpec, Pool2dSpec, Spec, itemsize
+from ..spec import Conv2dSpec, ConvPool2dSpec, Pool2dSpec, Spec, itemsize
 
 Features = dict[str, float]
 
@@ -333,6 +333,17 @@ def pool(spec: Pool2dSpec, lanes: int) -> Features:
     found["rows"] = spec.N * spec.C * spec.OH
     found["cells_last"] = found["operations"] if spec.layout == "NHWC" else 0
     return found
+
+
+def maps_nearby(spec: ConvPool2dSpec, algorithm: str, lanes: int) -> tuple[Features, Features]:
+    """Those of a convolution and of the pooling after it, band by band: the maps between them
+    stay in the cache."""
+    conv = dict(counts("conv2d", algorithm, spec.conv, lanes))
+    pool = dict(counts("pool2d", "direct", spec.pool, lanes))
+    size = itemsize(spec.dtype)
+    conv["bytes_far"] = beyond((math.prod(spec.x_shape) + math.prod(spec.out_shape)) * size)
+    pool["bytes_far"] = 0.0
+    return conv, pool
 
 
 _OF: dict[str, Callable[[Any, int], Features]] = {
