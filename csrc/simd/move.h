@@ -156,6 +156,8 @@ static void transpose(ptrdiff_t rows, ptrdiff_t cols, const real *src, ptrdiff_t
         }
 }
 
+INLINE ptrdiff_t apart(ptrdiff_t stride) { return stride < 0 ? -stride : stride; }
+
 /* dst[r * dst_row + c * dst_col] = src[r * src_row + c * src_col]: strides of either sign. */
 static void move(ptrdiff_t rows, ptrdiff_t cols, const real *src, ptrdiff_t src_row,
                  ptrdiff_t src_col, real *dst, ptrdiff_t dst_row, ptrdiff_t dst_col)
@@ -167,7 +169,7 @@ static void move(ptrdiff_t rows, ptrdiff_t cols, const real *src, ptrdiff_t src_
         }
         for (ptrdiff_t r = 0; r < rows; r++)
             gather_run(src + r * src_row, src_col, dst + r * dst_row, cols);
-    } else if (dst_row == 1) {
+    } else if (dst_row == 1 || apart(dst_row) < apart(dst_col)) { /* cells that share lines follow */
         move(cols, rows, src, src_col, src_row, dst, dst_col, dst_row);
     } else {
         for (ptrdiff_t r = 0; r < rows; r++)
