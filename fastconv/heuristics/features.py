@@ -173,6 +173,7 @@ def winograd(m: int) -> Callable[[Conv2dSpec, int], Features]:
         block = max(12.0, (1 if kept else 3) * CACHE_BYTES / (points * (ins + min(outs, 4)) * size))
         blocks = math.ceil(tiles / spec.G / block)
         found["transformed_weights"] = 0 if kept else panel * blocks
+        found["weights_read"] = panel * blocks if kept else 0
         found["pack_transformed"] = panel if kept else 0
         found["pack_taps"] = spec.G * phases * icg * outs * (-(-spec.KH // spec.SH)) ** 2
         return found
