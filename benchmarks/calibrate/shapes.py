@@ -10,7 +10,8 @@ import numpy as np
 from fastconv.spec import ActivationSpec, Conv2dSpec, Pool2dSpec, Spec, in_layout
 
 SMALLEST, LARGEST = 1e5, 1e9
-"""Operations of a convolution: below, calls cost more than work; above, they only take longer."""
+"""Operations of a convolution: below, calls cost more than work, and a few ("tiny") tell how much;
+above, they only take longer."""
 LARGEST_BYTES = 200e6
 
 Call = tuple[str, Spec]
@@ -18,7 +19,7 @@ Call = tuple[str, Spec]
 
 # How many of a hundred calls are of each kind.
 KINDS = {
-    "layer": 38, "pointwise": 8, "depthwise": 12, "grouped": 6, "picture": 14, "large filter": 5,
+    "layer": 34, "tiny": 4, "pointwise": 8, "depthwise": 12, "grouped": 6, "picture": 14, "large filter": 5,
     "transpose": 8, "pool": 7, "activation": 2,
 }
 
@@ -28,14 +29,17 @@ def spread(seed: int) -> Iterator[Call]:
     rng = np.random.default_rng(seed)
     kinds, shares = list(KINDS), np.array(list(KINDS.values())) / 100
     while True:
-        call = _Draw(rng).call(str(rng.choice(kinds, p=shares)))
-        if call is not None and _is_plausible(call[1]):
+        kind = str(rng.choice(kinds, p=shares))
+        call = _Draw(rng).call(kind)
+        if call is not None and _is_plausible(call[1], kind):
             yield call
 
 
-def _is_plausible(spec: Spec) -> bool:
+def _is_plausible(spec: Spec, kind: str) -> bool:
     if spec.bytes > LARGEST_BYTES:
         return False
+    if kind == "tiny":
+        return spec.flops < SMALLEST
     return not isinstance(spec, Conv2dSpec) or SMALLEST < spec.flops < LARGEST
 
 
@@ -79,6 +83,10 @@ class _Draw:
         stride = int(self.one_of("1", "1", "1", "2"))
         if kind == "pointwise":
             kh = kw = 1
+        elif kind == "tiny":
+            ic, oc = self.size(1, 8), self.size(1, 8)
+            h, w = self.picture(3, 12)
+            kh = kw = int(self.one_of("1", "3", "3"))
         elif kind == "depthwise":
             groups = ic = self.size(8, 1024)
             oc = ic * int(self.one_of("1", "1", "1", "2"))

@@ -314,12 +314,12 @@ def separable(spec: Conv2dSpec, lanes: int) -> Features:
 
 
 def phases(spec: Conv2dSpec, lanes: int) -> Features:
-    """Direct convolutions without stride from dout to dx."""
+    """Convolutions without stride from dout to dx, direct ones or of columns."""
     turned = replace(
         spec, IC=spec.OC, IH=spec.OH, IW=spec.OW, OC=spec.IC, OH=spec.IH, OW=spec.IW,
         KH=max(1, spec.KH // spec.SH), KW=max(1, spec.KW // spec.SW), SH=1, SW=1, DH=1, DW=1,
     )
-    found = direct(turned, lanes)
+    found = im2col(turned, lanes)
     found["phases"] = min(spec.SH, spec.KH) * min(spec.SW, spec.KW)
     return found
 
