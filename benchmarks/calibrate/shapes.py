@@ -19,8 +19,8 @@ Call = tuple[str, Spec]
 
 # How many of a hundred calls are of each kind.
 KINDS = {
-    "layer": 34, "tiny": 4, "pointwise": 8, "depthwise": 12, "grouped": 6, "picture": 14, "large filter": 5,
-    "transpose": 8, "pool": 7, "activation": 2,
+    "layer": 34, "tiny": 4, "pointwise": 8, "depthwise": 12, "grouped": 6, "picture": 14,
+    "large filter": 5, "transpose": 8, "pool": 7, "activation": 2,
 }
 
 
