@@ -80,7 +80,7 @@ class _Draw:
         h, w = self.picture(5, 224)
         k = int(self.one_of("3", "3", "3", "3", "3", "5", "5", "7", "2", "4", "11"))
         kh, kw = k, k
-        stride = int(self.one_of("1", "1", "1", "2"))
+        stride = int(self.one_of(*"111111111222", "3", "4"))
         if kind == "pointwise":
             kh = kw = 1
         elif kind == "tiny":

@@ -111,7 +111,7 @@ def direct(spec: Conv2dSpec, lanes: int) -> Features:
         * (spec.OW * spec.SW + (spec.KW - 1) * spec.DW)
     )
     found["gathered"] = gathered
-    found["strided"] = gathered if spec.SW > 1 else 0
+    found["strided"] = gathered * _picking(spec)
     turned = spec.layout == "NHWC" and spec.IC > 1 and vectors == along_pixels
     found["turned"] = gathered if turned else 0
     found["turned_far"] = gathered if turned and far(spec) else 0
@@ -122,6 +122,12 @@ def direct(spec: Conv2dSpec, lanes: int) -> Features:
     # Every block of some hundred pixels meets all weights again.
     found["weights_again"] = found["weight_bytes_far"] * spec.N * math.ceil(pixels / 256)
     return found
+
+
+def _picking(spec: Conv2dSpec) -> int:
+    """What it costs to pick cells that are a stride apart: every second one by vectors, in larger
+    strides one by one."""
+    return 0 if spec.SW == 1 else 1 if spec.SW == 2 else 4
 
 
 def _turned(spec: Conv2dSpec, lanes: int) -> bool:
@@ -140,6 +146,10 @@ def im2col(spec: Conv2dSpec, lanes: int) -> Features:
     found = direct(spec, lanes)
     found["columns"] = spec.N * spec.IC * spec.KH * spec.KW * spec.OH * spec.OW
     found["turned_columns"] = found["columns"] if spec.layout == "NHWC" else 0
+    found["strided_columns"] = found["columns"] * _picking(spec)
+    # A library's product of matrices, image after image.
+    pixels = up(spec.OH * spec.OW, lanes) / lanes
+    found["column_vectors"] = spec.N * spec.OC * pixels * (spec.IC // spec.G) * spec.KH * spec.KW
     found["calls"] = spec.N * spec.G
     return found
 
