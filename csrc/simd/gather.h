@@ -55,6 +55,60 @@ static void gather_plane(const Geometry *g, const real *x, Span down, Span acros
          g->SW * g->x_w, dst + down.low * n + across.low, n, 1);
 }
 
+/* The cells of a row in turn to `even` and to `odd`; x is the first, which may lie outside. */
+static void part_row(const real *x, Span evens, Span odds, real *even, real *odd)
+{
+    const ptrdiff_t low = most(evens.low, odds.low), high = least(evens.high, odds.high);
+    ptrdiff_t i = low;
+    for (ptrdiff_t k = evens.low; k < least(low, evens.high); k++)
+        even[k] = x[2 * k];
+    for (ptrdiff_t k = odds.low; k < least(low, odds.high); k++)
+        odd[k] = x[2 * k + 1];
+    for (; i < high; i += VL) {
+        if (high - low >= VL) { /* the last vectors end with the last cells */
+            i = least(i, high - VL);
+            const vec a = vload(x + 2 * i), b = vload(x + 2 * i + VL);
+            vstore(even + i, veven(a, b));
+            vstore(odd + i, vodd(a, b));
+        } else {
+            const ptrdiff_t cells = 2 * (high - i);
+            const vec a = vload_n(x + 2 * i, least(cells, VL));
+            const vec b = cells > VL ? vload_n(x + 2 * i + VL, cells - VL) : (vec){0};
+            vstore_n(even + i, high - i, veven(a, b));
+            vstore_n(odd + i, high - i, vodd(a, b));
+        }
+    }
+    for (ptrdiff_t k = most(low, high); k < evens.high; k++)
+        even[k] = x[2 * k];
+    for (ptrdiff_t k = most(low, high); k < odds.high; k++)
+        odd[k] = x[2 * k + 1];
+}
+
+/* A plane at a horizontal stride of 2, both residues of a row at once, and row after row as they
+ * lie; `x` is the block's first cell. */
+static void gather_parted(const Geometry *g, const Gathering *to, const real *x,
+                          const Rectangle *at, ptrdiff_t rows, real *dst)
+{
+    const ptrdiff_t n = to->pitch, left = at->ow * 2 - g->PL;
+    const Span evens = inside(left, 2, n, g->IW), odds = inside(left + 1, 2, n, g->IW);
+    for (ptrdiff_t r = 0; r < rows; r++)
+        for (ptrdiff_t slot = 0; slot < to->slots_h; slot++) {
+            const ptrdiff_t down = r * g->SH + slot * g->DH % g->SH;
+            const ptrdiff_t row = at->oh * g->SH - g->PT + down;
+            real *even = dst + (2 * slot * rows + r) * n, *odd = even + rows * n;
+            if (row < 0 || row >= g->IH) {
+                zero_run(even, n);
+                zero_run(odd, n);
+                continue;
+            }
+            zero_run(even, evens.low);
+            zero_run(odd, odds.low);
+            part_row(x + down * g->x_h, evens, odds, even, odd);
+            zero_run(even + evens.high, n - evens.high);
+            zero_run(odd + odds.high, n - odds.high);
+        }
+}
+
 /* Planes of input channels. Cells are split by their residue modulo the stride, so that
  * neighbouring output pixels find theirs side by side: dst[ic][slot_h][slot_w][row][col], where
  * slot s holds the residue s * dilation % stride. */
@@ -68,8 +122,14 @@ static void gather_planes(const Geometry *g, const Gathering *to, const void *x_
     const ptrdiff_t used = to->slots_h * to->slots_w * rows * to->pitch;
     /* Channels that lie next to each other are read together, else one plane after another. */
     const ptrdiff_t together = g->x_c == 1 ? channels : 1;
+    const ptrdiff_t corner = (at->oh * g->SH - g->PT) * g->x_h + (at->ow * g->SW - g->PL) * g->x_w;
+    const int parted = together == 1 && g->x_w == 1 && g->SW == 2 && to->slots_w == 2;
     for (ptrdiff_t ic = 0; ic < channels; ic += together) {
         real *slot_dst = dst + ic * to->plane;
+        if (parted) {
+            gather_parted(g, to, x + ic * g->x_c + corner, at, rows, slot_dst);
+            continue;
+        }
         for (ptrdiff_t slot = 0; slot < to->slots_h * to->slots_w; slot++) {
             const ptrdiff_t top = at->oh * g->SH + slot / to->slots_w * g->DH % g->SH - g->PT;
             const ptrdiff_t left = at->ow * g->SW + slot % to->slots_w * g->DW % g->SW - g->PL;
