@@ -8,39 +8,17 @@
 #ifndef FASTCONV_GATHER_H
 #define FASTCONV_GATHER_H
 
-#include "block.h"
 #include "gemm_tile.h"
-#include "move.h"
+#include "span.h"
 
-typedef struct {
-    ptrdiff_t low, high;
-} Span;
+enum {
+    MOST_PARTS = 16,
+    CACHE_LINE = 64 / sizeof(real),
+};
 
-/* Which of the n cells first, first + step, … lie in 0 … size − 1. */
-INLINE Span inside(ptrdiff_t first, ptrdiff_t step, ptrdiff_t n, ptrdiff_t size)
-{
-    const ptrdiff_t low = first < 0 ? least((step - 1 - first) / step, n) : 0;
-    const ptrdiff_t high = first < size ? (size - first + step - 1) / step : 0;
-    return (Span){low, most(least(high, n), low)};
-}
-
-/* One row of n cells, `step` input cells apart, in each of `channels` planes. `x` is the
- * first cell, which may lie outside the picture. */
-static void gather_row(const Geometry *g, const real *x, ptrdiff_t channels, ptrdiff_t row,
-                       Span span, ptrdiff_t step, real *dst, ptrdiff_t plane, ptrdiff_t n)
-{
-    if (row < 0 || row >= g->IH)
-        span.low = span.high = n;
-    for (ptrdiff_t ic = 0; ic < channels && span.low > 0; ic++)
-        zero_run(dst + ic * plane, span.low);
-    for (ptrdiff_t ic = 0; ic < channels && span.high < n; ic++)
-        zero_run(dst + ic * plane + span.high, n - span.high);
-    if (span.low < span.high)
-        move(channels, span.high - span.low, x + span.low * step * g->x_w, g->x_c, step * g->x_w,
-             dst + span.low, plane, 1);
-}
-
-/* Rows × n cells of one plane, strides apart; `x` is the first cell, which may lie outside. */
+/* Rows × n cells of one plane, strides apart; `x` is the first cell, which may lie outside.
+ * Processors do not foresee where rows that are passed over end: those of the next plane are asked
+ * for. */
 static void gather_plane(const Geometry *g, const real *x, Span down, Span across, real *dst,
                          ptrdiff_t rows, ptrdiff_t n)
 {
@@ -50,63 +28,87 @@ static void gather_plane(const Geometry *g, const real *x, Span down, Span acros
         zero_run(dst + r * n, across.low);
     for (ptrdiff_t r = down.low; r < down.high && across.high < n; r++)
         zero_run(dst + r * n + across.high, n - across.high);
+    for (ptrdiff_t r = down.low; r < down.high && g->SH > 1 && g->x_w == 1; r++)
+        for (ptrdiff_t c = across.low; c < across.high; c += most(CACHE_LINE / g->SW, 1))
+            __builtin_prefetch(x + g->x_c + r * g->SH * g->x_h + c * g->SW);
     move(down.high - down.low, across.high - across.low,
          x + down.low * g->SH * g->x_h + across.low * g->SW * g->x_w, g->SH * g->x_h,
          g->SW * g->x_w, dst + down.low * n + across.low, n, 1);
 }
 
-/* The cells of a row in turn to `even` and to `odd`; x is the first, which may lie outside. */
-static void part_row(const real *x, Span evens, Span odds, real *even, real *odd)
+
+/* S vectors of neighbouring cells by their residues modulo S, a power of two. */
+INLINE void part(const int S, vec v[MOST_PARTS])
 {
-    const ptrdiff_t low = most(evens.low, odds.low), high = least(evens.high, odds.high);
-    ptrdiff_t i = low;
-    for (ptrdiff_t k = evens.low; k < least(low, evens.high); k++)
-        even[k] = x[2 * k];
-    for (ptrdiff_t k = odds.low; k < least(low, odds.high); k++)
-        odd[k] = x[2 * k + 1];
-    for (; i < high; i += VL) {
-        if (high - low >= VL) { /* the last vectors end with the last cells */
-            i = least(i, high - VL);
-            const vec a = vload(x + 2 * i), b = vload(x + 2 * i + VL);
-            vstore(even + i, veven(a, b));
-            vstore(odd + i, vodd(a, b));
-        } else {
-            const ptrdiff_t cells = 2 * (high - i);
-            const vec a = vload_n(x + 2 * i, least(cells, VL));
-            const vec b = cells > VL ? vload_n(x + 2 * i + VL, cells - VL) : (vec){0};
-            vstore_n(even + i, high - i, veven(a, b));
-            vstore_n(odd + i, high - i, vodd(a, b));
-        }
+#pragma GCC unroll 4
+    for (int h = 1; h < S; h *= 2) { /* those modulo h become those modulo 2h */
+        const int m = S / h;
+        vec u[MOST_PARTS];
+#pragma GCC unroll 8
+        for (int r = 0; r < h; r++)
+#pragma GCC unroll 8
+            for (int j = 0; j < m; j += 2) {
+                u[(r * m + j) / 2] = veven(v[r * m + j], v[r * m + j + 1]);
+                u[((r + h) * m + j) / 2] = vodd(v[r * m + j], v[r * m + j + 1]);
+            }
+#pragma GCC unroll 16
+        for (int i = 0; i < S; i++)
+            v[i] = u[i];
     }
-    for (ptrdiff_t k = most(low, high); k < evens.high; k++)
-        even[k] = x[2 * k];
-    for (ptrdiff_t k = most(low, high); k < odds.high; k++)
-        odd[k] = x[2 * k + 1];
 }
 
-/* A plane at a horizontal stride of 2, both residues of a row at once, and row after row as they
+INLINE ptrdiff_t clipped(ptrdiff_t n) { return most(least(n, VL), 0); }
+
+/* dst[s * slot + i] = x[i * S + s] for i < n and s < slots; cells before `low` and from `high` on
+ * are padding. */
+INLINE void part_row(const int S, const real *x, ptrdiff_t low, ptrdiff_t high, real *dst,
+                     ptrdiff_t slots, ptrdiff_t slot, ptrdiff_t n)
+{
+    for (ptrdiff_t i = 0; i < n; i += VL, x += S * VL, low -= S * VL, high -= S * VL) {
+        const int whole = low <= 0 && high >= S * VL;
+        vec v[MOST_PARTS];
+#pragma GCC unroll 16
+        for (int k = 0; k < S; k++)
+            v[k] = whole ? vload(x + k * VL)
+                : vload_where(vbetween(clipped(low - k * VL), clipped(high - k * VL)), x + k * VL);
+        part(S, v);
+#pragma GCC unroll 16
+        for (int s = 0; s < S; s++) {
+            if (s >= slots)
+                break;
+            if (n - i >= VL)
+                vstore(dst + s * slot + i, v[s]);
+            else
+                vstore_n(dst + s * slot + i, n - i, v[s]);
+        }
+    }
+}
+
+/* A plane whose columns have several residues, all of a row at once, and row after row as they
  * lie; `x` is the block's first cell. */
-static void gather_parted(const Geometry *g, const Gathering *to, const real *x,
+INLINE void gather_parted(const int S, const Geometry *g, const Gathering *to, const real *x,
                           const Rectangle *at, ptrdiff_t rows, real *dst)
 {
-    const ptrdiff_t n = to->pitch, left = at->ow * 2 - g->PL;
-    const Span evens = inside(left, 2, n, g->IW), odds = inside(left + 1, 2, n, g->IW);
+    const ptrdiff_t n = to->pitch, low = g->PL - at->ow * S, high = g->IW + low;
+    const ptrdiff_t slot = rows * n, top = at->oh * g->SH - g->PT;
     for (ptrdiff_t r = 0; r < rows; r++)
-        for (ptrdiff_t slot = 0; slot < to->slots_h; slot++) {
-            const ptrdiff_t down = r * g->SH + slot * g->DH % g->SH;
-            const ptrdiff_t row = at->oh * g->SH - g->PT + down;
-            real *even = dst + (2 * slot * rows + r) * n, *odd = even + rows * n;
-            if (row < 0 || row >= g->IH) {
-                zero_run(even, n);
-                zero_run(odd, n);
-                continue;
-            }
-            zero_run(even, evens.low);
-            zero_run(odd, odds.low);
-            part_row(x + down * g->x_h, evens, odds, even, odd);
-            zero_run(even + evens.high, n - evens.high);
-            zero_run(odd + odds.high, n - odds.high);
+        for (ptrdiff_t i = 0; i < to->slots_h; i++) {
+            const ptrdiff_t down = r * g->SH + i * g->DH % g->SH;
+            real *row = dst + i * to->slots_w * slot + r * n;
+            if (top + down >= 0 && top + down < g->IH)
+                part_row(S, x + down * g->x_h, low, high, row, to->slots_w, slot, n);
+            else
+                for (ptrdiff_t s = 0; s < to->slots_w; s++)
+                    zero_run(row + s * slot, n);
         }
+}
+
+/* Whether its stride is one that vectors can part. */
+INLINE int is_parted(const Geometry *g, const Gathering *to)
+{
+    const ptrdiff_t S = g->SW;
+    return g->x_w == 1 && to->slots_w > 1 && S <= MOST_PARTS && (S & (S - 1)) == 0
+        && g->DW % S == 1;
 }
 
 /* Planes of input channels. Cells are split by their residue modulo the stride, so that
@@ -123,12 +125,22 @@ static void gather_planes(const Geometry *g, const Gathering *to, const void *x_
     /* Channels that lie next to each other are read together, else one plane after another. */
     const ptrdiff_t together = g->x_c == 1 ? channels : 1;
     const ptrdiff_t corner = (at->oh * g->SH - g->PT) * g->x_h + (at->ow * g->SW - g->PL) * g->x_w;
-    const int parted = together == 1 && g->x_w == 1 && g->SW == 2 && to->slots_w == 2;
+    const int parted = together == 1 && is_parted(g, to);
     for (ptrdiff_t ic = 0; ic < channels; ic += together) {
         real *slot_dst = dst + ic * to->plane;
         if (parted) {
-            gather_parted(g, to, x + ic * g->x_c + corner, at, rows, slot_dst);
-            continue;
+            const real *from = x + ic * g->x_c + corner;
+            switch (g->SW) {
+#define CASE(S) \
+    case S: \
+        gather_parted(S, g, to, from, at, rows, slot_dst); \
+        continue
+                CASE(2);
+                CASE(4);
+                CASE(8);
+                CASE(16);
+#undef CASE
+            }
         }
         for (ptrdiff_t slot = 0; slot < to->slots_h * to->slots_w; slot++) {
             const ptrdiff_t top = at->oh * g->SH + slot / to->slots_w * g->DH % g->SH - g->PT;

@@ -11,7 +11,7 @@
 #ifndef FASTCONV_PLANAR_H
 #define FASTCONV_PLANAR_H
 
-#include "gather.h"
+#include "span.h"
 #include "plane_tile.h"
 #include "planes.h"
 #include "roll3.h"

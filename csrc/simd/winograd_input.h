@@ -2,7 +2,7 @@
 #ifndef FASTCONV_WINOGRAD_INPUT_H
 #define FASTCONV_WINOGRAD_INPUT_H
 
-#include "gather.h"
+#include "span.h"
 #include "turn.h"
 #include "winograd_edges.h"
 #include "winograd_geometry.h"

@@ -13,7 +13,7 @@
 #define FASTCONV_WINOGRAD_PLANAR_H
 
 #include "clamp.h"
-#include "gather.h"
+#include "span.h"
 #include "tile_rows.h"
 #include "winograd_transforms.h"
 
