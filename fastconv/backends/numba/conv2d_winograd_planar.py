@@ -47,7 +47,7 @@ def run(
     workers = min(threads, cut.tasks)
     with Scratch(workers * cut.share) as own:
         memory = (address(x), address(packed), address(bias), address(out), own, *cut.memory)
-        _tile_rows(threads, workers, memory, cut.plan)
+        _tile_rows(threads, cut.tasks, memory, cut.plan)
 
 
 def workspace_bytes(spec: Conv2dSpec, threads: int) -> int:
