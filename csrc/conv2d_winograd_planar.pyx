@@ -7,8 +7,6 @@ out. Every output is computed by the same operations in the same order whatever 
 A NaN or infinity spreads over its tiles.
 """
 
-import numpy as np
-
 cimport numpy as cnp
 from cython.parallel cimport prange, threadid
 
@@ -19,7 +17,7 @@ from fastconv.backends.cython.isa cimport (
 )
 from fastconv.backends.cython.memory cimport give, take
 
-from fastconv.backends.tile_rows import tile_rows_of, weights_at_points
+from fastconv.backends.tile_rows import TileWeights, tile_rows_of
 from fastconv.spec import LEAKY_SLOPE
 
 cnp.import_array()
@@ -29,29 +27,9 @@ cdef enum:
     FILLED = 2  # channels must fill more than one of so many parts of a vector
 
 
-class TileWeights:
-    """The transformed weights, [output channel][column point][input channel][row point], and what
-    is made of them when it is first asked for: vectors of output channels of each group."""
-
-    def __init__(self, points, int groups):
-        self.points = points
-        self.groups = groups
-        self.panels = None
-
-    def along_channels(self, int width):
-        """[group][vector][…][lane], zero beyond the last channel."""
-        if self.panels is None:
-            points = self.points.reshape(self.groups, self.points.shape[0] // self.groups, -1)
-            idle = -points.shape[1] % width
-            points = np.pad(points, ((0, 0), (0, idle), (0, 0)))
-            points = points.reshape(self.groups, -1, width, points.shape[2])
-            self.panels = np.ascontiguousarray(points.transpose(0, 1, 3, 2))
-        return self.panels
-
-
 def pack(spec, w, int threads):
     """The transformed weights."""
-    return TileWeights(weights_at_points(w), spec.G)
+    return TileWeights(w, spec.G)
 
 
 cdef struct Plan:

@@ -265,7 +265,7 @@ def test_every_threading_layer(layer: str) -> None:
     """, NUMBA_THREADING_LAYER=layer, NUMBA_NUM_THREADS="3").stdout.strip()
     if out == "absent":
         pytest.skip(f"this Numba has no threading layer {layer!r}")
-    assert out == "same"
+    assert out.splitlines()[-1] == "same"  # TBB's may say before that it could not join its threads
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts threads through /proc")

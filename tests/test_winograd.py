@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import Any
 
 import numpy as np
 import pytest
@@ -66,9 +67,14 @@ def test_wings_sum_in_the_same_order(m: int, r: int, dtype: str) -> None:
 @pytest.mark.skipif(ABSENT is not None, reason=str(ABSENT))
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("channels", [1, 3, 8])
-def test_wings_compute_tiles_in_the_lanes_alike(channels: int, dtype: str) -> None:
-    """The same operations one by one in whole tiles and ends; where a C compiler writes the sum
-    over few channels out, it chooses which of the first two products it fuses with the other."""
+@pytest.mark.parametrize("order", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("pooled", [False, True])
+def test_wings_compute_tiles_in_the_lanes_alike(
+    channels: int, dtype: str, order: str, pooled: bool
+) -> None:
+    """The same operations one by one in whole tiles and ends, the lanes being tiles or output
+    channels; where a C compiler writes the sum over few channels out, it chooses which of the
+    first two products it fuses with the other."""
     rng = np.random.default_rng(2)
     w = rng.standard_normal((20, channels, 3, 3)).astype(dtype)
     for height, width in ((25, 150), (12, 64)):
@@ -77,19 +83,28 @@ def test_wings_compute_tiles_in_the_lanes_alike(channels: int, dtype: str) -> No
         results = []
         for wing in ("cython", "numba"):
             module = import_module(f"fastconv.backends.{wing}.conv2d_winograd_planar")
-            out = np.empty(spec.out_shape, dtype)
-            module.run(spec, x, module.pack(spec, w, 1), None, out, 1)
+            side = 2 if pooled else 1
+            out = _empty(order, *spec.out_shape[:2], spec.OH // side, spec.OW // side, dtype=dtype)
+            module.run(spec, x, module.pack(spec, w, 1), None, out, 1, pooled)
             results.append(out)
         one, other = results
         rms = np.sqrt(np.mean((one - other) ** 2) / np.mean(one**2))
         assert rms <= (1 if channels > 4 else 4) * np.finfo(dtype).eps, (height, width, rms)
 
 
+def _empty(order: str, n: int, c: int, h: int, w: int, dtype: str) -> Any:
+    """No zeros, for all must be written."""
+    if order == "NCHW":
+        return np.full((n, c, h, w), np.nan, dtype)
+    return np.full((n, h, w, c), np.nan, dtype).transpose(0, 3, 1, 2)
+
+
 @pytest.mark.parametrize("wing", ["cython", "numba"])
+@pytest.mark.parametrize("order", ["NCHW", "NHWC"])
 @pytest.mark.parametrize("activation", [None, "tanh"])
 @pytest.mark.parametrize("shape", [(130, 127), (18, 1100)], ids=["one_block", "blocks"])
 def test_results_past_the_caches(
-    shape: tuple[int, int], activation: str | None, wing: str
+    shape: tuple[int, int], activation: str | None, order: str, wing: str
 ) -> None:
     """They take another way, row by row: last rows and columns, and blocks side by side."""
     if reason := available(wing):
@@ -108,7 +123,7 @@ def test_results_past_the_caches(
     wanted = np.empty(spec.out_shape, np.float32)
     direct.run(spec, x, direct.pack(spec, w, 1), bias, wanted, 1)
     for threads in (1, 2):
-        out = np.full(spec.out_shape, np.nan, np.float32)
+        out = _empty(order, *spec.out_shape, dtype="float32")
         tiles.run(spec, x, tiles.pack(spec, w, threads), bias, out, threads)
         rms = np.sqrt(np.mean((out - wanted) ** 2) / np.mean(wanted**2))
         assert rms <= 1e-6, (threads, rms)

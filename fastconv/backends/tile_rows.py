@@ -7,13 +7,15 @@ output channels.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from ..spec import Conv2dSpec
+from ..spec import Conv2dSpec, ConvPool2dSpec
+from .bands import fused
 from .winograd import transforms
 
 SIDE, TAPS = 4, 3
@@ -48,8 +50,72 @@ def tile_rows_of(spec: Conv2dSpec, vector_bits: int) -> TileRows:
     return TileRows(rows, vectors, blocks, -(-vectors // blocks), spec.N * spec.G * rows * blocks)
 
 
-def weights_at_points(w: npt.NDArray[Any]) -> npt.NDArray[Any]:
+_LINE = 64
+"""Bytes of a cache line; no vector is wider."""
+
+
+class TileWeights:
+    """The transformed weights, [output channel][column point][input channel][row point], and what
+    is made of them when it is first asked for: vectors of output channels of each group. Threads
+    that ask at once make it twice."""
+
+    def __init__(self, w: npt.NDArray[Any], groups: int) -> None:
+        self.points = _at_points(w)
+        self._groups = groups
+        self._panels: npt.NDArray[Any] | None = None
+
+    def along_channels(self, lanes: int) -> npt.NDArray[Any]:
+        """[group][vector][…][lane], zero beyond the last channel; vectors do not straddle lines."""
+        if self._panels is None:
+            points = self.points.reshape(self._groups, len(self.points) // self._groups, -1)
+            vectors = -(-points.shape[1] // lanes)
+            panels = _aligned((self._groups, vectors, points.shape[2], lanes), points.dtype)
+            panels[...] = 0
+            for lane in range(lanes):
+                these = points[:, lane::lanes]
+                panels[:, : these.shape[1], :, lane] = these
+            self._panels = panels
+        return self._panels
+
+
+def _aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """An array that starts on a cache line."""
+    nbytes = int(np.prod(shape)) * dtype.itemsize
+    memory = np.empty(nbytes + _LINE, np.uint8)
+    first = -memory.ctypes.data % _LINE
+    return memory[first : first + nbytes].view(dtype).reshape(shape)
+
+
+def _at_points(w: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """The transformed weights, [output channel][column point][input channel][row point]."""
     matrix = transforms(SIDE, TAPS).G_mat
     points = np.einsum("jk,il,oclk->ojci", matrix, matrix, w, optimize=True)
     return np.ascontiguousarray(points, w.dtype)
+
+
+# ---------------------------------------------------------------- pooling
+
+
+def fused_in_tiles(
+    conv2d: Any, pool2d: Any
+) -> tuple[Callable[..., Any], Callable[..., None], Callable[..., int]]:
+    """The functions of a row of conv2d_pool2d that pools in the registers of a tile where windows
+    lie within it, else band by band, made of the modules of both operations."""
+    pack, run_in_bands, workspace_of_bands = fused(conv2d, pool2d)
+
+    def run(
+        spec: ConvPool2dSpec, x: Any, packed: Any, bias: Any, out: Any, threads: int
+    ) -> None:
+        """Write the pooled convolution of x into out."""
+        if spec.is_quartered:
+            conv2d.run(spec.conv, x, packed, bias, out, threads, True)
+        else:
+            run_in_bands(spec, x, packed, bias, out, threads)
+
+    def workspace_bytes(spec: ConvPool2dSpec, threads: int) -> int:
+        """Bytes of scratch memory that ``run`` takes."""
+        if spec.is_quartered:
+            return int(conv2d.workspace_bytes(spec.conv, threads))
+        return workspace_of_bands(spec, threads)
+
+    return pack, run, workspace_bytes

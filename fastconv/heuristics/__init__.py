@@ -47,7 +47,7 @@ _THREADS_OF_ITS_OWN = 1.25
 _COPIED = 1.25
 
 
-_POOLING_IN_TILES = {("winograd_planar", "cython")}
+_POOLING_IN_TILES = {("winograd_planar", "cython"), ("winograd_planar", "numba")}
 """Rows that take a quartered maximum in the registers of a tile."""
 
 

@@ -28,7 +28,7 @@ def run(spec: ActivationSpec, x: Array, out: Array, threads: int) -> None:
     """Write f(x) to ``out``, which may be ``x``."""
     cut = _cut(float(spec.slope), out.dtype, out.shape, x.strides, out.strides)
     memory = (address(x), address(out), cut.axes_address)
-    _KERNELS[spec.name](threads, min(threads, cut.tasks), memory, cut.plan)
+    _KERNELS[spec.name](threads, cut.tasks, memory, cut.plan)
 
 
 def workspace_bytes(spec: ActivationSpec, threads: int) -> int:

@@ -38,9 +38,9 @@ def convolve(
     with Scratch(cut.scratch) as own:
         memory = address(x), panels.address, address(bias), address(out), own
         if cut.straight:
-            convolve_rows(threads, cut.workers, (*memory, *words(spec, weights)), cut.plan)
+            convolve_rows(threads, cut.tasks, (*memory, *words(spec, weights)), cut.plan)
         else:
-            _convolve(threads, cut.workers, (*memory, *_sweeps(weights)), cut.plan)
+            _convolve(threads, cut.tasks, (*memory, *_sweeps(weights)), cut.plan)
 
 
 @cache

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import threading
-from ctypes import c_size_t
+from collections.abc import Callable
+from ctypes import c_size_t, string_at
+from functools import cache
+from struct import Struct
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,8 +33,11 @@ MOST_KEPT = 16 << 20
 """Bytes of scratch memory that a thread keeps between two calls."""
 
 
+_NOTHING = Buffer(0, np.empty(0, np.uint8))
+
+
 class _Kept(threading.local):
-    owner: npt.NDArray[np.uint8] | None = None
+    block = _NOTHING
 
 
 _kept = _Kept()
@@ -42,21 +48,23 @@ class Scratch:
     before where it can: fresh ones cost more than many a kernel. Calls within a call get their own.
     """
 
-    __slots__ = ("_owner", "_size")
+    __slots__ = ("_block", "_size")
 
     def __init__(self, size: int) -> None:
         self._size = size
 
     def __enter__(self) -> int:
-        owner, _kept.owner = _kept.owner, None
-        if owner is None or owner.size < self._size + LINE:
-            owner = np.empty(self._size + LINE, np.uint8)
-        self._owner = owner
-        return -(-address(owner) // LINE) * LINE
+        if not self._size:
+            return 0
+        block, _kept.block = _kept.block, _NOTHING
+        if block.owner.nbytes < self._size + LINE:
+            block = buffer(self._size)
+        self._block = block
+        return block.address
 
     def __exit__(self, *error: object) -> None:
-        if self._owner.size <= MOST_KEPT:
-            _kept.owner = self._owner
+        if self._size and self._block.owner.nbytes <= MOST_KEPT:
+            _kept.block = self._block
 
 
 _FIRST_FIELD = object.__basicsize__
@@ -81,3 +89,28 @@ if address(_probe) != _slow_address(_probe):
 def whole_lines(size: int) -> int:
     """``size`` rounded up to whole cache lines."""
     return -(-size // LINE) * LINE
+
+
+_FIRST_BYTE = bytes.__basicsize__ - 1  # which counts the zero at the end
+
+
+def words(numbers: tuple[int, ...]) -> tuple[int, object]:
+    """The address of a row of 64-bit integers, for reading, and what keeps them there."""
+    owner = _packer(len(numbers))(*numbers)
+    return id(owner) + _FIRST_BYTE, owner
+
+
+def _slow_words(numbers: tuple[int, ...]) -> tuple[int, object]:
+    owner = np.array(numbers, np.int64)
+    return address(owner), owner
+
+
+@cache
+def _packer(count: int) -> Callable[..., bytes]:
+    return Struct(f"{count}q").pack
+
+
+# In the same way the bytes that CPython packs lie behind its record of them.
+_probe_words = words((-3, 5))
+if string_at(_probe_words[0], 16) != _probe_words[1]:
+    words = _slow_words

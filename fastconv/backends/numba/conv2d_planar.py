@@ -62,17 +62,17 @@ def run(
     spec: Conv2dSpec, x: Array, packed: PlaneWeights, bias: Array | None, out: Array, threads: int
 ) -> None:
     """Write conv2d(x) to ``out``; ``packed`` is what :func:`pack` made of the weights."""
-    if along_channels(spec, x.strides, out.strides):
+    x_strides, out_strides = x.strides, out.strides
+    if along_channels(spec, x_strides, out_strides):
         convolve_channels(spec, x, packed.channels(), bias, out, threads)
         return
-    cut = make_cut(spec, x.strides, out.strides, threads)
+    cut = make_cut(spec, x_strides, out_strides, threads)
     weights = packed.planes(spec)
-    workers = min(threads, cut.tasks)
-    with Scratch(workers * cut.share) as own:
+    with Scratch(min(threads, cut.tasks) * cut.share) as own:
         memory = (
             address(x), address(weights), address(bias), address(out), own, *cut.memory,
         )
-        convolve_planes(threads, workers, memory, cut.plan)
+        convolve_planes(threads, cut.tasks, memory, cut.plan)
 
 
 def workspace_bytes(spec: Conv2dSpec, threads: int) -> int:

@@ -69,7 +69,7 @@ def run(
             address(x), address(packed.columns), address(packed.rows), address(bias),
             address(out), own, *cut.memory,
         )
-        _separable(threads, workers, memory, cut.plan)
+        _separable(threads, cut.tasks, memory, cut.plan)
 
 
 def workspace_bytes(spec: Conv2dSpec, threads: int) -> int:

@@ -55,7 +55,7 @@ def run(
     workers = min(threads, cut.tasks)
     with Scratch(workers * cut.share) as own:
         memory = (address(x), address(packed), address(bias), address(out), own, *cut.memory)
-        _convolve(threads, workers, memory, cut.plan)
+        _convolve(threads, cut.tasks, memory, cut.plan)
 
 
 def workspace_bytes(spec: Conv2dSpec, threads: int) -> int:

@@ -31,9 +31,9 @@ _ITEMS_PER_THREAD = 4
 
 def along_channels(spec: Conv2dSpec, x_strides: Strides, out_strides: Strides) -> bool:
     """Whether each channel has a group of its own, and they lie side by side."""
-    size = np.dtype(spec.dtype).itemsize
+    size = x_strides[1]
     return (
-        spec.IC == spec.OC == spec.G > 1 and x_strides[1] == out_strides[1] == size
+        spec.IC == spec.OC == spec.G > 1 and size == out_strides[1] == np.dtype(spec.dtype).itemsize
         and simd.BITS // (8 * size) < spec.G * _QUARTER
     )
 
@@ -52,7 +52,7 @@ def convolve_channels(
     """Write the convolution to ``out``; ``packed`` is what :func:`pack_channels` has made."""
     cut = _make_cut(spec, x.strides, out.strides, threads)
     memory = (address(x), address(packed), address(bias), address(out), *cut.memory)
-    _depthwise(threads, min(threads, cut.tasks), memory, cut.plan)
+    _depthwise(threads, cut.tasks, memory, cut.plan)
 
 
 class _Cut(NamedTuple):

@@ -4,9 +4,10 @@ A kernel is a function of ``(worker, tasks, memory, plan)`` that computes its wo
 :func:`take` gives the next one, ``memory`` holds addresses, ``plan`` is a record of numbers by
 name. It is compiled to native code on first use, for each type of record. Two small launchers
 run the workers of any kernel, one after the other or in a ``prange``; so no kernel is compiled
-twice. A task has the same result whoever computes it, so both ways give the same bits, and a
-thread that was held up leaves its tasks to the others. What Numba's threading layers cannot do
-is known here:
+twice. A task has the same result whoever computes it, so both ways give the same bits. Each worker
+begins with a share of its own, the same one from call to call, whose memory its core's cache may
+still hold; then it helps the others, so that one that was held up leaves its tasks to them. What
+Numba's threading layers cannot do is known here:
 
 - ``workqueue`` ends the process when two Python threads launch at once: launches take turns;
 - ``omp`` ends a process that was forked after it: a forked child computes serially.
@@ -24,7 +25,6 @@ import hashlib
 import os
 import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from functools import cache
 from importlib import import_module
@@ -34,7 +34,6 @@ from types import FunctionType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.core.caching import FunctionCache
@@ -42,7 +41,7 @@ from numba.core.registry import cpu_target
 
 from ...errors import BackendUnavailableError
 from ..forks import forked
-from .buffers import address
+from .buffers import LINE, address, words
 
 numba: Any = import_module("numba")
 """Untyped: the stubs of its latest versions lack what is used here, older ones have none."""
@@ -170,7 +169,7 @@ def strides(array: str, steps: tuple[int, ...]) -> dict[str, int]:
 class Kernel:
     """A function of ``(worker, tasks, memory, plan)``; ``carray(plan, 1)[0]`` is the record.
 
-    ``kernel(threads, workers, memory, plan)`` runs all workers on up to ``threads`` threads.
+    ``kernel(threads, tasks, memory, plan)`` has all tasks done, by one worker a thread or fewer.
     """
 
     def __init__(self, function: Function, name: str = "") -> None:
@@ -178,19 +177,21 @@ class Kernel:
         self._function = function
         self._name = name or function.__name__.strip("_")
         self._codes: dict[np.dtype[Any], Any] = {}
+        self._addresses: dict[np.dtype[Any], int] = {}
         self.__doc__ = function.__doc__
 
     def __call__(
-        self, threads: int, workers: int, memory: tuple[int, ...], plan: Plan
+        self, threads: int, tasks: int, memory: tuple[int, ...], plan: Plan
     ) -> None:
-        code = self.code(plan)
-        _launch(threads, code.address, workers, np.array((0, *memory), np.int64), plan.address)
+        code = self._addresses.get(plan.dtype) or self.code(plan).address
+        _launch(threads, tasks, code, memory, plan.address)
 
     def code(self, plan: Plan) -> Any:
         """The native function for plans like this one, for another kernel to :data:`call`."""
         code = self._codes.get(plan.dtype)
         if code is None:
             code = self._codes[plan.dtype] = self._compiled(plan.dtype)
+            self._addresses[plan.dtype] = code.address
         return code
 
     def _compiled(self, record: np.dtype[Any]) -> Any:
@@ -221,21 +222,90 @@ def part(function: Function, name: str, words: int, record: np.dtype[Any]) -> An
     return native(function, full_name, MEMORY, _pointer_to(record), *[types.intp] * words)
 
 
-def _run_workers(code, workers, memory, plan):
-    tasks = memory.ctypes.data  # the first word counts the tasks that were taken
-    for worker in prange(workers):
-        call(code, (worker, tasks, tasks + 8, plan))
+_NEXT, _STOP, _WORKER, _WORKERS, _TASKS = range(5)
+"""What the words of a worker's line tell: the next task of its share and the end of that share;
+which worker this is and of how many, whose lines follow each other; the number of all tasks."""
+
+
+@compiled
+def _deal(lines, workers, tasks):
+    """Give each worker its line, and its share of the tasks."""
+    for worker in range(workers):
+        line = _words_at(lines + worker * LINE)
+        line[_NEXT] = worker * tasks // workers
+        line[_STOP] = (worker + 1) * tasks // workers
+        line[_WORKER] = worker
+        line[_WORKERS] = workers
+        line[_TASKS] = tasks
+
+
+@compiled
+def take(tasks):
+    """A task that nobody has taken yet, of this worker's share while there are; the number of
+    all tasks when none is left. ``tasks`` is what the kernel got."""
+    line = _words_at(tasks)
+    task = _count(tasks + 8 * _NEXT)
+    if task < line[_STOP]:
+        return task
+    worker, workers = line[_WORKER], line[_WORKERS]
+    for i in range(1, workers):
+        other = tasks + ((worker + i) % workers - worker) * LINE
+        task = _count(other + 8 * _NEXT)
+        if task < _words_at(other)[_STOP]:
+            return task
+    return line[_TASKS]
 
 
 @intrinsic
-def take(typingctx, tasks):
-    """The number of a task that nobody has taken yet; ends are for the kernel to see."""
+def _count(typingctx, address):
+    """The number there, which is then one more for whoever asks next."""
     def codegen(context, builder, signature, args):
         word = ir.IntType(64)
         count = builder.inttoptr(args[0], word.as_pointer())
         return builder.atomic_rmw("add", count, word(1), "monotonic")
 
     return types.intp(types.intp), codegen
+
+
+@intrinsic
+def _words_at(typingctx, address):
+    def codegen(context, builder, signature, args):
+        return builder.inttoptr(args[0], ir.IntType(64).as_pointer())
+
+    return MEMORY(types.intp), codegen
+
+
+@intrinsic
+def _on_stack(typingctx, nbytes):
+    """So much memory, from a cache line on, until the function that asks returns."""
+    def codegen(context, builder, signature, args):
+        memory = builder.alloca(ir.IntType(8), size=args[0])
+        memory.align = LINE
+        return builder.ptrtoint(memory, ir.IntType(64))
+
+    return types.intp(types.intp), codegen
+
+
+def _run_serial(code, memory, plan, tasks):
+    line = _on_stack(LINE)
+    _deal(line, 1, tasks)
+    call(code, (0, line, memory, plan))
+
+
+def _run_parallel(code, memory, plan, tasks, workers):
+    lines = _on_stack(workers * LINE)
+    _deal(lines, workers, tasks)
+    before = _get_num_threads()
+    _set_num_threads(workers)  # here it takes nanoseconds, and microseconds in Python
+    for worker in prange(workers):
+        call(code, (worker, lines + worker * LINE, memory, plan))
+    _set_num_threads(before)
+
+
+# What numba.get_num_threads and numba.set_num_threads call, when a layer runs; code that calls
+# those themselves could not be kept on disk.
+_get_num_threads = numba.types.ExternalFunction("get_num_threads", types.intp())
+_set_num_threads = numba.types.ExternalFunction("set_num_threads", types.void(types.intc))
 
 
 @intrinsic
@@ -256,31 +326,32 @@ def call(typingctx, code, arguments):
 
 @cache
 def _launcher(parallel: bool) -> Any:
-    signature = types.void(types.intp, types.intp, types.intp[::1], types.intp)
+    function = _run_parallel if parallel else _run_serial
+    if parallel:
+        _layer()  # which brings the functions that it calls
     return _compile(
-        _run_workers, f"run_{'parallel' if parallel else 'serial'}",
-        lambda **options: numba.njit(signature, **options), parallel=parallel,
+        function, function.__name__.strip("_"),
+        lambda **options: numba.njit(
+            types.void(*[types.intp] * function.__code__.co_argcount), **options
+        ),
+        parallel=parallel,
     )
 
 
-def _launch(
-    threads: int, code: int, workers: int, memory: npt.NDArray[np.int64], plan: int
-) -> None:
-    threads = min(threads, workers, numba.config.NUMBA_NUM_THREADS)
-    alone = threads <= 1 or (forked() and _layer() == "omp")
+def _launch(threads: int, tasks: int, code: int, memory: tuple[int, ...], plan: int) -> None:
+    workers = min(threads, tasks, numba.config.NUMBA_NUM_THREADS)
+    alone = workers <= 1 or (forked() and _layer() == "omp")
     run = _launcher(not alone)
     if _asking.get():
         return
+    at, _kept = words(memory)
     if alone:
-        run(code, workers, memory, plan)
-        return
-    with _turn():
-        before = numba.get_num_threads()
-        numba.set_num_threads(threads)
-        try:
-            run(code, workers, memory, plan)
-        finally:
-            numba.set_num_threads(before)
+        run(code, at, plan, tasks)
+    elif _layer() == "workqueue":
+        with _one_at_a_time:
+            run(code, at, plan, tasks, workers)
+    else:
+        run(code, at, plan, tasks, workers)
 
 
 # ---------------------------------------------------------------- threading layers
@@ -292,10 +363,6 @@ _one_at_a_time = threading.Lock()
 def _layer() -> str:
     numba.get_num_threads()  # the first question starts the layer
     return str(numba.threading_layer())
-
-
-def _turn() -> AbstractContextManager[Any]:
-    return _one_at_a_time if _layer() == "workqueue" else nullcontext()
 
 
 def _after_fork() -> None:

@@ -249,6 +249,12 @@ def store_integers(
     return types.void(intp, vector, intp, intp, intp), codegen
 
 
+def emit_stream(builder: ir.IRBuilder, vector: ir.Value, pointer: ir.Value) -> None:
+    """What :func:`stream` does."""
+    store = builder.store(vector, pointer, align=simd.BITS // 8)
+    store.set_metadata("nontemporal", builder.module.add_metadata([_LANE(1)]))
+
+
 @intrinsic
 def stream(typingctx: Any, address: Any, vector: Any) -> Any:
     """Write a vector past the caches, to an address that is a multiple of its size."""
@@ -256,9 +262,7 @@ def stream(typingctx: Any, address: Any, vector: Any) -> Any:
         return None
 
     def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
-        target = simd.emit_pointer(builder, args[0], args[1].type)
-        store = builder.store(args[1], target, align=simd.BITS // 8)
-        store.set_metadata("nontemporal", builder.module.add_metadata([_LANE(1)]))
+        emit_stream(builder, args[1], simd.emit_pointer(builder, args[0], args[1].type))
         return context.get_dummy_value()
 
     return types.void(types.intp, vector), codegen

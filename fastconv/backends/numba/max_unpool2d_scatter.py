@@ -28,7 +28,7 @@ def run(
     """Write all of ``out``."""
     plan = _plan(spec, x.strides, indices.strides, out.strides)
     memory = (address(x), address(indices), address(out))
-    _scatter(threads, min(threads, int(plan.record["tasks"][0])), memory, plan)
+    _scatter(threads, int(plan.record["tasks"][0]), memory, plan)
 
 
 def workspace_bytes(spec: UnpoolSpec, threads: int) -> int:

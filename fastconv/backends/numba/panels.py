@@ -152,7 +152,7 @@ def pack_panels(weights: Weights, w: npt.NDArray[Any], threads: int) -> Buffer:
     packed = buffer(weights.nbytes)
     tasks = weights.G * weights.chunks * weights.panels
     memory = (address(w), packed.address)
-    _pack(threads, min(threads, tasks), memory, _plan(weights, w.strides))
+    _pack(threads, tasks, memory, _plan(weights, w.strides))
     return packed
 
 

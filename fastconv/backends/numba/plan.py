@@ -47,10 +47,9 @@ _PAGE = 4096
 class Cut(NamedTuple):
     """One convolution on arrays with given strides."""
 
-    workers: int
-    """At most one a thread."""
+    tasks: int
     scratch: int
-    """Bytes for all of them."""
+    """Bytes for all workers, at most one a thread."""
     straight: bool
     """Whether sums go straight to ``out``: see :mod:`.pixel_rows`."""
     plan: Plan
@@ -84,9 +83,9 @@ def make_cut(
     fields.update(_tasks(spec, weights, block))
     fields.update(_sources(spec, weights, block, x_strides, by_tap))
     fields.update(_scratch(spec, weights, block, fields, straight))
-    workers = min(threads, fields["tasks"])
+    tasks = fields["tasks"]
     plan = Plan(weights.zero, slope=LEAKY_SLOPE, **fields)
-    return Cut(workers, workers * fields["share"], straight, plan)
+    return Cut(tasks, min(threads, tasks) * fields["share"], straight, plan)
 
 
 # ---------------------------------------------------------------- blocks

@@ -31,7 +31,7 @@ def run(
     workers = min(threads, way.tasks)
     with Scratch(workers * way.scratch) as own:
         memory = (address(x), address(out), address(indices), own, *way.memory)
-        way.kernel(threads, workers, memory, way.plan)
+        way.kernel(threads, way.tasks, memory, way.plan)
 
 
 def workspace_bytes(spec: Pool2dSpec, threads: int) -> int:

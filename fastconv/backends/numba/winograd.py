@@ -23,14 +23,10 @@ from .jit import Kernel, call, carray, part, take
 from .winograd_blocks import block_at
 from .winograd_input import values_in
 from .winograd_output import Codes, fill_steps, pixels_out
-from .winograd_plan import Shape, make_cut
+from .winograd_plan import PANELS, SLABS, WHOLE, Shape, make_cut
 from .winograd_transforms import lines_in, lines_out, taps_in, tiles_out
 
 Array = npt.NDArray[Any]
-
-_WHOLE, _SLABS, _PANELS = 0, 1, 2
-"""What a task is: a block; a slab of a block's input; a panel of its output."""
-
 
 def run(
     m: int, spec: Conv2dSpec, x: Array, packed: Buffer, bias: Array | None, out: Array,
@@ -43,8 +39,8 @@ def run(
             address(x), packed.address, address(bias), address(out), own,
             *_codes(cut.shape, cut.plan.dtype),
         )
-        for stage in (_SLABS, _PANELS) if cut.shared else (_WHOLE,):
-            _convolve(threads, cut.workers, (*memory, stage), cut.plan)
+        for stage, tasks in cut.stages:
+            _convolve(threads, tasks, (*memory, stage), cut.plan)
 
 
 def workspace_bytes(m: int, spec: Conv2dSpec, threads: int) -> int:
@@ -75,18 +71,18 @@ def _convolve(worker, tasks, memory, plan):
     all_values = memory[4] + q.values_start
     fill_steps(scratch, q)
     blocks = q.G * q.blocks
-    parts = q.slabs if stage == _SLABS else q.panels if stage == _PANELS else 1
+    parts = q.slabs if stage == SLABS else q.panels if stage == PANELS else 1
     task = take(tasks)
     while task < blocks * parts:
         # Large blocks, which are the last of a picture, come first.
-        block = blocks - 1 - task if stage == _WHOLE else task // parts
+        block = blocks - 1 - task if stage == WHOLE else task // parts
         values = all_values + (block if q.shared else worker) * q.values_bytes
         first = task % parts
-        if stage != _PANELS:
-            last = first + 1 if stage == _SLABS else q.slabs
+        if stage != PANELS:
+            last = first + 1 if stage == SLABS else q.slabs
             call(values_of_block, (memory, plan, block, first, last, values, scratch))
-        if stage != _SLABS:
-            last = first + 1 if stage == _PANELS else q.panels
+        if stage != SLABS:
+            last = first + 1 if stage == PANELS else q.panels
             call(pixels_of_block, (memory, plan, block, first, last, values, scratch))
         task = take(tasks)
 

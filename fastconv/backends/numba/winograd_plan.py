@@ -127,17 +127,18 @@ def _shape(m: int, oc: int, ic: int, groups: int, taps: int, stride: int, dtype:
 # ---------------------------------------------------------------- blocks
 
 
+WHOLE, SLABS, PANELS = range(3)
+"""What a task is: a block; a slab of a block's input; a panel of its output."""
+
+
 class Cut(NamedTuple):
     """One convolution on arrays with given strides."""
 
     shape: Shape
-    blocks: int
-    """Of all groups."""
-    shared: bool
-    """Whether all threads work on each block."""
-    workers: int
+    stages: tuple[tuple[int, int], ...]
+    """What is a task, and how many there are, one after the other."""
     scratch: int
-    """Bytes for all workers."""
+    """Bytes for all workers, at most one a thread."""
     plan: Plan
 
 
@@ -238,9 +239,11 @@ def make_cut(
     fields.update(_memory(shape, blocks))
     sets = all_blocks if is_shared else workers
     fields["values_start"] = workers * fields["share"]
+    stages: tuple[tuple[int, int], ...] = ((WHOLE, all_blocks),)
+    if is_shared:
+        stages = (SLABS, all_blocks * shape.slabs), (PANELS, all_blocks * shape.taps.panels)
     return Cut(
-        shape, all_blocks, is_shared, workers,
-        fields["values_start"] + sets * fields["values_bytes"],
+        shape, stages, fields["values_start"] + sets * fields["values_bytes"],
         Plan(shape.taps.zero, slope=LEAKY_SLOPE, **fields),
     )
 

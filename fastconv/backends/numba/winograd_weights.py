@@ -35,7 +35,7 @@ def pack(m: int, spec: Conv2dSpec, w: Array, threads: int) -> Buffer:
     packed = buffer(panels * shape.transformed_bytes)
     tasks = panels * shape.chunks
     code = taps_in(shape.alpha, shape.r, shape.taps.dtype).address
-    _transform(threads, min(threads, tasks), (taps.address, packed.address, code), _plan(shape))
+    _transform(threads, tasks, (taps.address, packed.address, code), _plan(shape))
     return packed
 
 
