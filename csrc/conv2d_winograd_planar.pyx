@@ -36,6 +36,7 @@ cdef struct Plan:
     const Kernels* table
     TileRows tiles
     Py_ssize_t G, rows, vectors, blocks, tasks  # vectors of tiles in a row, and blocks of them
+    Py_ssize_t together                         # rows of a task
     Py_ssize_t scratch                          # bytes of each thread
     Py_ssize_t x_n, out_n, weights_group        # bytes
     const char* x
@@ -48,16 +49,17 @@ cdef inline Py_ssize_t ceil_div(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
     return (a + b - 1) // b
 
 
-cdef Plan plan_of(spec, bint pooled) except *:
+cdef Plan plan_of(spec, bint pooled, bint narrow) except *:
     """As ``fastconv/backends/tile_rows.py`` cuts it."""
     cdef Plan p
     cdef Geometry* g = &p.tiles.geometry
     cdef Py_ssize_t results
     p.table = kernels(spec.dtype)
     g[0] = geometry_of(spec)
-    cut = tile_rows_of(spec, 8 * p.table.itemsize * p.table.width)
+    cut = tile_rows_of(spec, 8 * p.table.itemsize * p.table.width, narrow)
     p.G, p.rows, p.vectors, p.blocks = spec.G, cut.rows, cut.vectors, cut.blocks
     p.tiles.vectors, p.tasks = cut.most, cut.tasks
+    p.together, p.tiles.lanes = cut.together, cut.lanes
     p.tiles.pooled = pooled
     results = (g.OH // 2) * (g.OW // 2) if pooled else g.OH * g.OW
     p.tiles.past = spec.N * spec.OC * results * p.table.itemsize >= FAR_BYTES
@@ -67,17 +69,22 @@ cdef Plan plan_of(spec, bint pooled) except *:
 
 cdef void compute(const Plan* p, Py_ssize_t task, char* scratch) noexcept nogil:
     cdef const Geometry* g = &p.tiles.geometry
-    cdef Py_ssize_t size = p.table.itemsize, block, row, group, first
+    cdef Py_ssize_t size = p.table.itemsize, block, row, rows, group, first, vectors
     block, task = task % p.blocks, task // p.blocks
-    row, task = task % p.rows, task // p.rows
+    rows = ceil_div(p.rows, p.together)
+    row, task = task % rows * p.together, task // rows
     group, task = task % p.G, task // p.G
+    rows = min(p.together, p.rows - row)
     first = p.vectors * block // p.blocks
+    vectors = p.vectors * (block + 1) // p.blocks - first
+    if p.tiles.lanes:
+        vectors = ceil_div(rows * p.tiles.lanes, p.table.width)
     p.table.tile_rows.run(
         &p.tiles, p.x + task * p.x_n + group * g.IC * g.x_c * size,
         p.weights + group * p.weights_group,
         p.bias + group * g.OC * size if p.bias is not NULL else NULL,
-        p.out + task * p.out_n + group * g.OC * g.out_c * size, row, first,
-        p.vectors * (block + 1) // p.blocks - first, scratch,
+        p.out + task * p.out_n + group * g.OC * g.out_c * size, row, rows, first, vectors,
+        scratch,
     )
 
 
@@ -88,7 +95,7 @@ def run(spec, cnp.ndarray x not None, packed, bias, cnp.ndarray out not None, in
     cdef Py_ssize_t task, tasks
     cdef cnp.ndarray biases, weights
     cdef char* memory
-    cdef Plan p = plan_of(spec, pooled)
+    cdef Plan p = plan_of(spec, pooled, is_row(out))
     cdef Geometry* g = &p.tiles.geometry
     set_strides(g, x, out)
     p.x_n, p.out_n = cnp.PyArray_STRIDE(x, 0), cnp.PyArray_STRIDE(out, 0)
@@ -115,7 +122,13 @@ def run(spec, cnp.ndarray x not None, packed, bias, cnp.ndarray out not None, in
     give(memory)
 
 
+cdef inline bint is_row(cnp.ndarray out):
+    """Whether pixels lie side by side: there narrow maps may share vectors."""
+    return cnp.PyArray_STRIDE(out, 3) == cnp.PyArray_ITEMSIZE(out)
+
+
 def workspace_bytes(spec, int threads) -> int:
-    """Transformed inputs, the rows that they come from, and a vector of channels."""
-    cdef Plan p = plan_of(spec, False)
-    return min(threads, p.tasks) * p.scratch
+    """Transformed inputs, the rows that they come from, and a vector of channels, for results in
+    any memory order."""
+    cdef Plan wide = plan_of(spec, False, False), narrow = plan_of(spec, False, True)
+    return max(min(threads, wide.tasks) * wide.scratch, min(threads, narrow.tasks) * narrow.scratch)

@@ -59,15 +59,21 @@ INLINE ptrdiff_t tile_pitch(ptrdiff_t vectors)
     return ((vectors * TILE_COLS + SIDE + VL - 1) / VL | 1) * VL;
 }
 
-/* The rows that a row of tiles meets, padding written out: patch[ic][row][pitch]. */
-static void fill_tile_rows(const Geometry *g, const real *x, ptrdiff_t row, ptrdiff_t col,
-                           ptrdiff_t pitch, real *patch)
+/* The rows that a row of tiles meets, padding written out: patch[ic][row][pitch]; those of the rows
+ * of tiles after it `width` columns further, where several share the vectors. */
+static void fill_tile_rows(const Geometry *g, const real *x, ptrdiff_t row, ptrdiff_t rows,
+                           ptrdiff_t col, ptrdiff_t width, ptrdiff_t pitch, real *patch)
 {
-    const Span span = inside(col, 1, pitch, g->IW);
+    const Span span = inside(col, 1, width, g->IW);
     for (ptrdiff_t ic = 0; ic < g->IC; ic++, x += g->x_c)
-        for (int k = 0; k < ALPHA; k++, patch += pitch)
-            gather_row(g, x + (row + k) * g->x_h + col * g->x_w, 1, row + k, span, 1, patch, 0,
-                       pitch);
+        for (int k = 0; k < ALPHA; k++, patch += pitch) {
+            for (ptrdiff_t i = 0; i < rows; i++) {
+                const ptrdiff_t at = row + i * SIDE + k;
+                gather_row(g, x + at * g->x_h + col * g->x_w, 1, at, span, 1, patch + i * width, 0,
+                           width);
+            }
+            zero_run(patch + rows * width, pitch - rows * width);
+        }
 }
 
 /* One vector of tiles of every channel: values[column point][ic][row point][VL]. */
@@ -341,6 +347,37 @@ static void tiles_in_place(const TileRows *t, const TileMemory *memory, const re
         vfence();
 }
 
+/* The same where several rows of tiles share the vectors: taken apart when all are there. */
+static void tiles_taken_apart(const TileRows *t, const TileMemory *memory, const real *weights,
+                              const real *bias, const TileResults *results)
+{
+    const Geometry *g = &t->geometry;
+    const TilesOut code = along_tiles(g->IC);
+    const ptrdiff_t points = ALPHA * ALPHA * g->IC, width = results->side * VL;
+    const ptrdiff_t rows = results->rows, cols = results->cols, side = results->side;
+    const ptrdiff_t pitch = results->vectors * width;
+    const int past = t->past && g->out_h == cols;
+    TileOut to = tile_out(t, results, pitch);
+    real *out = results->out, *planes = memory->planes, *run = memory->patch;
+    to.rows = side, to.cols = width;
+    for (ptrdiff_t oc = 0; oc < g->OC; oc++, weights += points, out += g->out_c) {
+        for (ptrdiff_t v = 0; v < results->vectors; v++) {
+            to.out = planes + v * width;
+            code(g->IC, memory->values + v * points * VL, weights, vsplat(bias ? bias[oc] : 0),
+                 &to);
+        }
+        if (to.clamp.rest != ACT_NONE)
+            activate_dense(to.clamp.rest, vsplat((real)t->slope), planes, planes, side * pitch);
+        for (ptrdiff_t i = 0; i < rows; i++)
+            copy_run(planes + i % side * pitch + i / side * t->lanes * side,
+                     past ? run + i * cols : out + i * g->out_h, cols);
+        if (past)
+            stream_run(run, out, rows * cols);
+    }
+    if (past)
+        vfence();
+}
+
 /* Any other memory order: a vector of channels at a time is computed in planes, and moved. */
 static void tiles_elsewhere(const TileRows *t, const TileMemory *memory, const real *weights,
                             const real *bias, const TileResults *results)
@@ -401,29 +438,30 @@ static void tiles_of_channels(const TileRows *t, const TileMemory *memory, const
 }
 
 static void tile_rows_run(const TileRows *t, const void *x, const void *weights, const void *bias,
-                          void *out, ptrdiff_t row, ptrdiff_t first, ptrdiff_t vectors,
-                          void *scratch)
+                          void *out, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t first,
+                          ptrdiff_t vectors, void *scratch)
 {
     const Geometry *g = &t->geometry;
     const TileMemory memory = tile_memory(t, scratch);
     const ptrdiff_t points = ALPHA * ALPHA * g->IC, side = t->pooled ? SIDE / 2 : SIDE;
     const ptrdiff_t top = row * side, left = first * side * VL;
+    const ptrdiff_t width = t->lanes ? t->lanes * SIDE : memory.pitch;
     const TileResults results = {
         .out = (real *)out + top * g->out_h + left * g->out_w,
-        .rows = least(side, g->OH * side / SIDE - top),
+        .rows = least(rows * side, g->OH * side / SIDE - top),
         .cols = least(vectors * side * VL, g->OW * side / SIDE - left),
         .vectors = vectors,
         .side = side,
     };
     if (results.rows <= 0 || results.cols <= 0)
         return; /* what is left of a window is not pooled */
-    fill_tile_rows(g, x, row * SIDE - g->PT, first * TILE_COLS - g->PL, memory.pitch,
+    fill_tile_rows(g, x, row * SIDE - g->PT, rows, first * TILE_COLS - g->PL, width, memory.pitch,
                    memory.patch);
     for (ptrdiff_t v = 0; v < vectors; v++)
         tiles_to_points(g->IC, memory.patch + v * TILE_COLS, memory.pitch,
                         memory.values + v * points * VL);
-    (t->along_channels ? tiles_of_channels : g->out_w == 1 ? tiles_in_place : tiles_elsewhere)(
-        t, &memory, weights, bias, &results);
+    (t->lanes ? tiles_taken_apart : t->along_channels ? tiles_of_channels
+         : g->out_w == 1 ? tiles_in_place : tiles_elsewhere)(t, &memory, weights, bias, &results);
 }
 
 #endif

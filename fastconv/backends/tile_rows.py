@@ -21,6 +21,8 @@ from .winograd import transforms
 SIDE, TAPS = 4, 3
 ALPHA = SIDE + TAPS - 1
 
+APART = 1.25
+"""What it takes to write rows of pixels that shared vectors."""
 BLOCK = 36 * 1024
 """Bytes of the transformed inputs of a task, if one vector of tiles is not more."""
 
@@ -38,16 +40,41 @@ class TileRows(NamedTuple):
     """Vectors of a block."""
     tasks: int
     """Blocks of all rows, groups and images."""
+    together: int = 1
+    """Rows of a task, side by side in the lanes,"""
+    lanes: int = 0
+    """each of which has so many of them: an idle one keeps it apart from the next."""
 
 
 @lru_cache(maxsize=512)
-def tile_rows_of(spec: Conv2dSpec, vector_bits: int) -> TileRows:
-    """The cut for vectors of so many bits."""
+def tile_rows_of(spec: Conv2dSpec, vector_bits: int, narrow: bool = False) -> TileRows:
+    """The cut for vectors of so many bits; whether several rows may share vectors that narrow maps
+    do not fill."""
     lanes = vector_bits // (8 * np.dtype(spec.dtype).itemsize)
-    rows, vectors = -(-spec.OH // SIDE), -(-spec.OW // (SIDE * lanes))
+    rows, tiles = -(-spec.OH // SIDE), -(-spec.OW // SIDE)
+    vectors = -(-tiles // lanes)
     inputs = ALPHA * ALPHA * (spec.IC // spec.G) * vector_bits // 8
-    blocks = -(-vectors // max(1, BLOCK // inputs))
+    most = max(1, BLOCK // inputs)
+    blocks = -(-vectors // most)
+    if narrow:
+        together = _together(rows, tiles, lanes, most)
+        if together > 1:
+            filled = -(-together * (tiles + 1) // lanes)
+            tasks = spec.N * spec.G * -(-rows // together)
+            return TileRows(rows, filled, 1, filled, tasks, together, tiles + 1)
     return TileRows(rows, vectors, blocks, -(-vectors // blocks), spec.N * spec.G * rows * blocks)
+
+
+def _together(rows: int, tiles: int, lanes: int, most: int) -> int:
+    """How many rows of tiles fill ``most`` vectors best, if that gains more than it costs to take
+    them apart again."""
+    def vectors(n: int) -> int:
+        """Of all rows, n by n."""
+        return rows // n * -(-n * (tiles + 1) // lanes) + -(-rows % n * (tiles + 1) // lanes)
+
+    able = range(1, min(rows, most * lanes // (tiles + 1)) + 1)
+    best = min(able, key=vectors, default=1)
+    return best if APART * vectors(best) < rows * -(-tiles // lanes) else 1
 
 
 _LINE = 64

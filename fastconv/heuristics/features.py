@@ -251,12 +251,14 @@ def winograd1d(spec: Conv2dSpec, lanes: int) -> Features:
 def winograd_planar(spec: Conv2dSpec, lanes: int) -> Features:
     """Vectors of 4×4 tiles, or of output channels where these lie side by side: products at 36
     points, and transforms of each channel in and out."""
-    ocg, rows = spec.OC // spec.G, spec.N * -(-spec.OH // 4)
-    tiles = rows * math.ceil(spec.OW / (4 * lanes))
+    ocg, rows, across = spec.OC // spec.G, spec.N * -(-spec.OH // 4), -(-spec.OW // 4)
+    tiles: float = rows * math.ceil(across / lanes)
+    if spec.layout == "NCHW":  # rows of narrow maps share vectors, if that gains a quarter
+        tiles = min(tiles, 1.25 * rows * (across + 1) / lanes)
     along_channels = spec.layout == "NHWC" and spec.OC > 1 and lanes <= 2 * ocg
     outs = tiles * spec.OC
     if along_channels:
-        outs = rows * -(-spec.OW // 4) * spec.G * -(-ocg // lanes)
+        outs = rows * across * spec.G * -(-ocg // lanes)
     found = traffic(spec)
     found["vectors"] = 36 * outs * (spec.IC // spec.G)
     found["transformed_in"], found["transformed_out"] = tiles * spec.IC, outs

@@ -121,14 +121,15 @@ cdef extern from "simd/columns.h":
 cdef extern from "simd/tile_rows.h":
     ctypedef struct TileRows:
         Geometry geometry
-        Py_ssize_t vectors
+        Py_ssize_t vectors, lanes
         bint past, pooled, along_channels
         int activation
         double slope
     ctypedef Py_ssize_t (*TileRowsScratch)(const TileRows* t) noexcept nogil
     ctypedef void (*TileRowsRun)(const TileRows* t, const void* x, const void* weights,
-                                 const void* bias, void* out, Py_ssize_t row, Py_ssize_t first,
-                                 Py_ssize_t vectors, void* scratch) noexcept nogil
+                                 const void* bias, void* out, Py_ssize_t row, Py_ssize_t rows,
+                                 Py_ssize_t first, Py_ssize_t vectors,
+                                 void* scratch) noexcept nogil
 
 cdef extern from "simd/table.h":
     enum:
