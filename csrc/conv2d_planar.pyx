@@ -168,14 +168,23 @@ cdef inline Py_ssize_t in_lines(Py_ssize_t nbytes) noexcept nogil:
 
 
 cdef int direction(const Planes* planes, spec) except -1:
-    """Along channels where each has a group of its own, and they lie side by side."""
+    """Along channels, or along both, where each has a group of its own and they lie side by side.
+
+    Few channels fill no vectors by themselves. Otherwise that depends on whose code is straight:
+    ``interleaved.h`` has it for some numbers of kernel rows, ``depthwise.h`` of columns.
+    """
     cdef const Geometry* g = &planes.geometry
     cdef Py_ssize_t lanes = kernels(spec.dtype).width
+    cdef bint few = spec.G * QUARTER <= lanes, dense, filled
     if spec.G == 1 or g.IC * g.OC > 1 or g.x_c != 1 or g.out_c != 1:
         return PIXELS
-    if spec.G * QUARTER > lanes:
-        return CHANNELS
-    return BOTH if g.SH == g.SW == 1 and g.x_w == g.out_w == spec.G else PIXELS
+    dense = g.SH == g.SW == 1 and g.x_w == g.out_w == spec.G
+    if few:
+        return BOTH if dense else PIXELS
+    filled = (spec.G + lanes - 1) // lanes * lanes * 2 <= 3 * spec.G
+    if dense and 2 <= g.KH <= 7 and not (filled and g.DW == 1 and g.KW in (3, 5, 7)):
+        return BOTH
+    return CHANNELS
 
 
 cdef const PlaneKernels* set_groups(Planes* planes, int along, spec) except NULL:
