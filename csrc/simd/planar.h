@@ -99,6 +99,13 @@ INLINE int tile_stride(const PlanarWork *work)
     return work->in_place ? (int)work->p->geometry.SW : 1;
 }
 
+/* Whether tiles of M channels should part columns in registers, for each kernel row anew: a patch,
+ * whose rows they share, does it once. */
+INLINE int parts(const Geometry *g, ptrdiff_t M)
+{
+    return g->SW == 2 && g->DW == 1 && (M > SHARING || is_straight(g));
+}
+
 /* How rows are cut into vectors, and how many of them make a slab. */
 static void divide(PlanarWork *work)
 {
@@ -137,7 +144,7 @@ static ptrdiff_t planar_lay_out(const Planes *p, char *base, PlanarWork *work)
     work->chains = least(g->SH / common, g->KH);
     work->jump = g->DH / common;
     work->M = ceil_div(g->OC, p->blocks);
-    work->in_place = g->x_w == 1 && (g->SW == 1 || (g->SW == 2 && g->DW == 1));
+    work->in_place = g->x_w == 1 && (g->SW == 1 || parts(g, work->M));
     work->slots = least(g->SW / common_w, g->KW);
     divide(work);
     ptrdiff_t end = 0;
@@ -236,11 +243,26 @@ static void find_in_patch(const PlanarWork *work, const Slab *slab)
         work->rows[i] = work->patch + i * pitch;
 }
 
+/* n cells of a row, every other one from column `first` on, and if there are two slots those
+ * between; x is the cell at that column and may be outside. */
+INLINE void part_row(const Geometry *g, ptrdiff_t slots, const real *x, ptrdiff_t first, real *dst,
+                     ptrdiff_t n)
+{
+    for (ptrdiff_t i = 0; i < n; i += VL, x += 2 * VL, first += 2 * VL) {
+        const vec a = vload_where(in_picture(g, first), x);
+        const vec b = vload_where(in_picture(g, first + VL), x + VL);
+        vstore(dst + i, veven(a, b));
+        if (slots == 2)
+            vstore(dst + n + i, vodd(a, b));
+    }
+}
+
 /* The cells that the output columns from `col` on meet in all rows of a slab, zero beyond. */
 static void fill_patch(const PlanarWork *work, const Slab *slab, ptrdiff_t col)
 {
     const Geometry *g = &work->p->geometry;
     const ptrdiff_t first = col * g->SW - g->PL;
+    const int is_parted = g->x_w == 1 && g->SW == 2 && g->DW % 2 && VEC_BYTES > 16;
     real *to = work->patch;
     for (ptrdiff_t ic = 0; ic < g->IC; ic++)
         for (ptrdiff_t chain = 0; chain < work->chains; chain++) {
@@ -248,6 +270,11 @@ static void fill_patch(const PlanarWork *work, const Slab *slab, ptrdiff_t col)
             for (ptrdiff_t i = 0; i < rows; i++) {
                 const ptrdiff_t row = slab_row(work, slab, chain, i);
                 const real *x = slab->x + ic * g->x_c + row * g->x_h + first * g->x_w;
+                if (is_parted && (size_t)row < (size_t)g->IH) {
+                    part_row(g, work->slots, x, first, to, work->slot);
+                    to += work->slots * work->slot;
+                    continue;
+                }
                 for (ptrdiff_t slot = 0; slot < work->slots; slot++, to += work->slot) {
                     const ptrdiff_t shift = slot * g->DW % g->SW;
                     gather_row(g, x + shift * g->x_w, 1, row,
@@ -302,7 +329,7 @@ static void compute_tiles(const PlanarWork *work, const Slab *slab, TileOfPlanes
 static void compute_band(const PlanarWork *work, const Slab *slab, TileOfPlanes *tile,
                          ptrdiff_t from, ptrdiff_t col, ptrdiff_t n)
 {
-    const int tall = plane_rows(tile_stride(work), (int)slab->M, (int)ceil_div(n, VL));
+    const ptrdiff_t tall = plane_rows(tile_stride(work), (int)slab->M, (int)ceil_div(n, VL));
     const ptrdiff_t strips = ceil_div(slab->rows, tall), R = slab->rows / strips;
     const ptrdiff_t taller = slab->rows - R * strips;
     if (taller)

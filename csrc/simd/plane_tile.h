@@ -3,7 +3,7 @@
  * A tile is R rows × V vectors of outputs of M channels. Every input vector is loaded for each
  * kernel row and column and meets the weights of all channels, which are broadcast. Shifted
  * neighbours are unaligned loads. Few channels make these the bottleneck: there an
- * input row is loaded once for all output rows that it belongs to, if the kernel is tall enough.
+ * input row is loaded once for all output rows that it belongs to.
  *
  * At the left and right border tiles are one vector wide, and load under masks; the rows above
  * and below the picture are one row of zeros. So padded zeros are factors like any other. At
@@ -76,6 +76,12 @@ INLINE void plane_load(const int S, const int is_edge, const real *x, const mask
     b[0] = vkeep(b[0]);
 }
 
+/* Whether loads need their masks: where a masked load is many instructions it is worth asking. */
+INLINE int is_partial(const int S, const mask *inside)
+{
+    return VEC_BYTES > 16 || !vall(inside[0]) || (S == 2 && !vall(inside[1]));
+}
+
 /* Kernel column(s) of one input row, which meets the output rows low … high. */
 INLINE void meet_column(const int M, const int V, const int S, const int two, const int is_edge,
                         const int low, const int high, PlaneSums acc, const real *x,
@@ -137,7 +143,12 @@ INLINE void meet(const int M, const int V, const int S, const int is_edge, const
                  const real *w, ptrdiff_t w_column)
 {
 #define MEET(two, at, inside, w) \
-    meet_column(M, V, S, two, is_edge, low, high, acc, x + (at), inside, w, w_column)
+    do { \
+        if (is_edge && is_partial(S, inside)) \
+            meet_column(M, V, S, two, 1, low, high, acc, x + (at), inside, w, w_column); \
+        else \
+            meet_column(M, V, S, two, 0, low, high, acc, x + (at), NULL, w, w_column); \
+    } while (0)
     EACH_COLUMN(MEET);
 #undef MEET
 }
@@ -151,7 +162,12 @@ INLINE void add_row(const int M, const int R, const int V, const int S, const in
     for (int r = 0; r < R; r++)
         x[r] = rows[r] + col;
 #define ADD(two, at, inside, w) \
-    add_column(M, R, V, S, two, is_edge, acc, x, at, inside, w, w_column)
+    do { \
+        if (is_edge && is_partial(S, inside)) \
+            add_column(M, R, V, S, two, 1, acc, x, at, inside, w, w_column); \
+        else \
+            add_column(M, R, V, S, two, 0, acc, x, at, NULL, w, w_column); \
+    } while (0)
     if (is_edge && S == 1 && t->KW == 3) { /* its masks stay in registers */
 #pragma GCC unroll 3
         for (int kw = 0; kw < 3; kw++)
@@ -190,6 +206,12 @@ INLINE void store_sums(const int M, const int R, const int V, const int is_whole
             }
 }
 
+#define SPANS_FROM(X, low) X(low, 0) X(low, 1) X(low, 2) X(low, 3) X(low, 4) X(low, 5) X(low, 6) \
+    X(low, 7)
+#define ALL_SPANS(X) \
+    SPANS_FROM(X, 0) SPANS_FROM(X, 1) SPANS_FROM(X, 2) SPANS_FROM(X, 3) SPANS_FROM(X, 4) \
+    SPANS_FROM(X, 5) SPANS_FROM(X, 6) SPANS_FROM(X, 7)
+
 /* R rows of output whose first input row is rows[0], `n` columns from cell `col` of it on. */
 INLINE void plane_tile(const int M, const int R, const int V, const int S, const int is_edge,
                        const TileOfPlanes *t, const real **rows, ptrdiff_t col, ptrdiff_t n,
@@ -208,16 +230,17 @@ INLINE void plane_tile(const int M, const int R, const int V, const int S, const
     for (ptrdiff_t ic = 0; ic < t->channels; ic++)
         for (ptrdiff_t chain = 0; chain < t->chains; chain++) {
             const ptrdiff_t KH = chain_length(t->KH, t->chains, chain), w_column = KH * M;
-            if (M <= SHARING && S == 1 && R > 1 && KH >= R) {
-#pragma GCC unroll 8
-                for (int i = 0; i < R - 1; i++)
-                    meet(M, V, S, is_edge, 0, i, acc, t, rows[i] + col, w + i * M, w_column);
-                for (ptrdiff_t i = R - 1; i < KH; i++)
-                    meet(M, V, S, is_edge, 0, R - 1, acc, t, rows[i] + col, w + i * M, w_column);
-#pragma GCC unroll 8
-                for (int i = 1; i < R; i++)
-                    meet(M, V, S, is_edge, i, R - 1, acc, t, rows[KH - 1 + i] + col,
-                         w + (KH - 1 + i) * M, w_column);
+            if (M <= SHARING && S == 1 && R > 1) {
+                for (ptrdiff_t i = 0; i < KH + R - 1; i++)
+                    switch (most(i - KH + 1, 0) * TALLEST + least(i, R - 1)) {
+#define CASE(low, high) \
+    case low * TALLEST + high: \
+        if (low <= high && high < R) \
+            meet(M, V, S, is_edge, low, high, acc, t, rows[i] + col, w + i * M, w_column); \
+        break;
+                        ALL_SPANS(CASE)
+#undef CASE
+                    }
             } else {
                 for (ptrdiff_t i = 0; i < KH; i++)
                     add_row(M, R, V, S, is_edge, acc, t, rows + i, col, w + i * M, w_column);
