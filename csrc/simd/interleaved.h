@@ -193,8 +193,9 @@ static void interleaved_strip(const Planes *p, Interleaved *t, const real *x, re
 /* Work items are chunks of the rows of an image: item = n * chunks + chunk. */
 static void interleaved_run(const Planes *p, ptrdiff_t begin, ptrdiff_t end, void *scratch)
 {
-    Interleaved t = {.g = p->geometry, .C = p->geometry.OC, .pitch = interleaved_pitch(&p->geometry),
-                     .weights = p->weights, .bias = scratch, .clamp = clamp_of(p->activation)};
+    Interleaved t = {.g = p->geometry, .C = p->geometry.OC,
+                     .pitch = interleaved_pitch(&p->geometry), .weights = p->weights,
+                     .bias = scratch, .clamp = clamp_of(p->activation)};
     Geometry *g = &t.g;
     real *bias = scratch;
     t.rows = (const real **)(bias + t.pitch);
