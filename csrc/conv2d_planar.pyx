@@ -1,8 +1,9 @@
 """Convolution of planes: depthwise layers, pictures, groups of few channels.
 
 Each group has few channels, so vectors run along the pixels of a row, which are read where they
-lie (``csrc/simd/planar.h``), or, in a depthwise layer whose channels lie side by side, along these
-(``csrc/simd/depthwise.h``). Threads share out the planes, and chunks of rows where the planes are
+lie (``csrc/simd/planar.h``). In a depthwise layer whose channels lie side by side they run along
+these (``csrc/simd/depthwise.h``), or, where these are too few to fill vectors, along both
+(``csrc/simd/interleaved.h``). Threads share out the planes, and chunks of rows where the planes are
 few; whoever computes a cell adds its terms in the same order.
 """
 
@@ -40,14 +41,16 @@ cdef enum:
 cdef enum:  # what vectors run along
     PIXELS
     CHANNELS
+    BOTH
+    DIRECTIONS  # so many
 
 
 cdef class PlaneWeights:
     """The weights of every group, in the order in which the tiles walk over them: each of the
-    two orders is made when it is first asked for, and kept."""
+    orders is made when it is first asked for, and kept."""
 
     cdef cnp.ndarray w
-    cdef char* packed[2]
+    cdef char* packed[DIRECTIONS]
     cdef object lock
 
     def __init__(self, w):
@@ -55,8 +58,9 @@ cdef class PlaneWeights:
         self.lock = Lock()
 
     def __dealloc__(self):
-        give(self.packed[PIXELS])
-        give(self.packed[CHANNELS])
+        cdef int along
+        for along in range(DIRECTIONS):
+            give(self.packed[along])
 
     cdef const char* along(
         self, int along, const PlaneKernels* table, const Planes* planes,
@@ -148,14 +152,14 @@ def workspace_bytes(spec, int threads) -> int:
     cdef Planes planes
     cdef Py_ssize_t most = 0, zeros, scratch, x_w
     cdef int along
-    for x_w in range(3):  # whatever it will be, these are enough
-        along = CHANNELS if x_w == 2 and spec.IC == spec.OC == spec.G else PIXELS
-        planes.geometry = geometry_of(spec)
-        planes.geometry.x_w, planes.geometry.out_w = x_w, 0
-        table = set_groups(&planes, along, spec)
-        scratch = in_lines(table.scratch(&planes)) + LINE
-        zeros = in_lines(table.zero_cells(&planes.geometry) * kernels(spec.dtype).itemsize)
-        most = max(most, zeros + threads * scratch)
+    for along in range(DIRECTIONS if spec.IC == spec.OC == spec.G else 1):
+        for x_w in range(2):  # rows in place, or in patches: whatever it will be, these are enough
+            planes.geometry = geometry_of(spec)
+            planes.geometry.x_w, planes.geometry.out_w = x_w, 0
+            table = set_groups(&planes, along, spec)
+            scratch = in_lines(table.scratch(&planes)) + LINE
+            zeros = in_lines(table.zero_cells(&planes.geometry) * kernels(spec.dtype).itemsize)
+            most = max(most, zeros + threads * scratch)
     return most
 
 
@@ -164,22 +168,34 @@ cdef inline Py_ssize_t in_lines(Py_ssize_t nbytes) noexcept nogil:
 
 
 cdef int direction(const Planes* planes, spec) except -1:
-    """Along channels where each has a group of its own, and they lie side by side."""
+    """Along channels, or along both, where each has a group of its own and they lie side by side.
+
+    Few channels fill no vectors by themselves. Otherwise that depends on whose code is straight:
+    ``interleaved.h`` has it for some numbers of kernel rows, ``depthwise.h`` of columns.
+    """
     cdef const Geometry* g = &planes.geometry
-    cdef bint together = g.IC * g.OC == 1 and g.x_c == 1 and g.out_c == 1
     cdef Py_ssize_t lanes = kernels(spec.dtype).width
-    return CHANNELS if together and spec.G > 1 and spec.G * QUARTER > lanes else PIXELS
+    cdef bint few = spec.G * QUARTER <= lanes, dense, filled
+    if spec.G == 1 or g.IC * g.OC > 1 or g.x_c != 1 or g.out_c != 1:
+        return PIXELS
+    dense = g.SH == g.SW == 1 and g.x_w == g.out_w == spec.G
+    if few:
+        return BOTH if dense else PIXELS
+    filled = (spec.G + lanes - 1) // lanes * lanes * 2 <= 3 * spec.G
+    if dense and 2 <= g.KH <= 7 and not (filled and g.DW == 1 and g.KW in (3, 5, 7)):
+        return BOTH
+    return CHANNELS
 
 
 cdef const PlaneKernels* set_groups(Planes* planes, int along, spec) except NULL:
-    """Along channels all of them are one group."""
+    """Along channels, and along both, all of them are one group."""
     cdef const Kernels* table = kernels(spec.dtype)
     cdef Geometry* g = &planes.geometry
     planes.N, planes.chunks = spec.N, 1
-    if along == CHANNELS:
+    if along != PIXELS:
         g.IC, g.OC = spec.IC, spec.OC
         planes.G, planes.blocks = 1, 1
-        return table.depthwise
+        return table.depthwise if along == CHANNELS else table.interleaved
     planes.G = spec.G
     planes.blocks = (g.OC + table.planar.together - 1) // table.planar.together
     return table.planar
@@ -188,7 +204,7 @@ cdef const PlaneKernels* set_groups(Planes* planes, int along, spec) except NULL
 cdef void set_chunks(Planes* planes, int along, int threads) noexcept:
     """Rows are divided where there are too few planes for the threads."""
     cdef Py_ssize_t others = planes.N * planes.G * planes.blocks
-    cdef Py_ssize_t least = CHUNK if along == PIXELS else 1
+    cdef Py_ssize_t least = 1 if along == CHANNELS else CHUNK
     if threads > 1 and others < SHARE * threads:
         planes.chunks = (SHARE * threads + others - 1) // others
         planes.chunks = max(1, min(planes.chunks, planes.geometry.OH // least))

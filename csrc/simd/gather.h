@@ -57,8 +57,6 @@ INLINE void part(const int S, vec v[MOST_PARTS])
     }
 }
 
-INLINE ptrdiff_t clipped(ptrdiff_t n) { return most(least(n, VL), 0); }
-
 /* dst[s * slot + i] = x[i * S + s] for i < n and s < slots; cells before `low` and from `high` on
  * are padding. */
 INLINE void part_row(const int S, const real *x, ptrdiff_t low, ptrdiff_t high, real *dst,
@@ -70,7 +68,7 @@ INLINE void part_row(const int S, const real *x, ptrdiff_t low, ptrdiff_t high, 
 #pragma GCC unroll 16
         for (int k = 0; k < S; k++)
             v[k] = whole ? vload(x + k * VL)
-                : vload_where(vbetween(clipped(low - k * VL), clipped(high - k * VL)), x + k * VL);
+                : vload_where(vbetween(limited(low - k * VL), limited(high - k * VL)), x + k * VL);
         part(S, v);
 #pragma GCC unroll 16
         for (int s = 0; s < S; s++) {

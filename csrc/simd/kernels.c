@@ -6,7 +6,7 @@ extern const Convolution SYMBOL(convolution);
 extern const Elementwise SYMBOL(elementwise);
 extern const PoolKernels SYMBOL(pooling);
 extern const WinogradKernels SYMBOL(winograd);
-extern const PlaneKernels SYMBOL(planar), SYMBOL(depthwise);
+extern const PlaneKernels SYMBOL(planar), SYMBOL(depthwise), SYMBOL(interleaved);
 extern const Factoring SYMBOL(factoring);
 extern const ColumnKernels SYMBOL(columns);
 extern const TileRowKernels SYMBOL(tile_rows);
@@ -24,6 +24,7 @@ const Kernels SYMBOL(kernels) = {
     .winograd = &SYMBOL(winograd),
     .planar = &SYMBOL(planar),
     .depthwise = &SYMBOL(depthwise),
+    .interleaved = &SYMBOL(interleaved),
     .factoring = &SYMBOL(factoring),
     .columns = &SYMBOL(columns),
     .tile_rows = &SYMBOL(tile_rows),

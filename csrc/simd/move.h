@@ -6,6 +6,7 @@
 
 INLINE ptrdiff_t least(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
 INLINE ptrdiff_t most(ptrdiff_t a, ptrdiff_t b) { return a > b ? a : b; }
+INLINE ptrdiff_t limited(ptrdiff_t n) { return most(least(n, VL), 0); } /* to a vector's lanes */
 
 /* Whether rows so far apart push each other out of the caches: they are read and written whole
  * lines at a time, since no line would stay for a second visit. */

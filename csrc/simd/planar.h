@@ -1,9 +1,9 @@
 /* Convolution of whole planes: few channels in and out, vectors along the pixels of a row.
  *
- * Where the picture's rows can be read as they are, the tile does so. What hangs over the left and
- * right borders, narrow pictures, strided columns and other memory orders are copied to a patch
- * with the padding written out, in slabs of rows that fit the first cache. Rows above and below the
- * picture are one row of zeros: padded zeros are factors like any other.
+ * Where the picture's rows can be read as they are, the tiles do so, under masks at the left and
+ * right borders. Other strides and memory orders are copied to a patch with the padding written
+ * out. Both go in slabs of rows that fit the first cache. Rows above and below the picture are one
+ * row of zeros: padded zeros are factors like any other.
  *
  * One plane by one 3×3 kernel rolls down the rows instead, see roll3.h; kernels of few rows have
  * straight code, see straight.h.
@@ -11,17 +11,19 @@
 #ifndef FASTCONV_PLANAR_H
 #define FASTCONV_PLANAR_H
 
-#include "span.h"
+#include "in_place.h"
 #include "plane_tile.h"
 #include "planes.h"
 #include "roll3.h"
+#include "span.h"
 #include "straight.h"
+#include "sums.h"
 
 enum {
     STRIP_BYTES = 8 * 1024,   /* larger planes */
     STRIP = 8,                /* roll in strips of so many rows */
-    PATCH_BYTES = 32 * 1024,  /* of the first cache for a patch, if a tile needs no more, */
-    MOST_PATCHED = 16 * VL,   /* which serves so many columns */
+    SLAB_BYTES = 24 * 1024,   /* of the first cache for a slab's input, if a tile needs no more */
+    MOST_PATCHED = 16,        /* vectors of output columns of a patch */
 };
 
 INLINE ptrdiff_t divisor_of(ptrdiff_t a, ptrdiff_t b)
@@ -71,15 +73,16 @@ typedef struct {
     const Planes *p;
     ptrdiff_t chains; /* of one channel */
     ptrdiff_t jump;   /* between the output rows of a tile */
-    ptrdiff_t M, V;   /* of the largest tile */
-    ptrdiff_t low, vectors; /* columns low … low + vectors * VL are read in place */
-    ptrdiff_t tall;         /* rows of a slab, whose tiles share a patch */
-    ptrdiff_t width;        /* output columns of a patch */
-    ptrdiff_t slots, slot;  /* of a patch's row, and the cells of each */
-    ptrdiff_t *columns, *patch_columns;
-    mask *inside;      /* for each vector of a patch's row, the lanes in the picture */
-    ptrdiff_t at;      /* the patch's first column that these are for */
-    const real **rows; /* of one tile */
+    ptrdiff_t M;      /* of the largest block */
+    ptrdiff_t tall;   /* rows of a slab */
+    int in_place;     /* whether rows are read where they lie */
+    Bands whole;      /* then: the columns that need no masks, */
+    ptrdiff_t edges, loads; /* vectors that do, and the loads of each from a row */
+    ptrdiff_t width;        /* else: output columns of a patch, */
+    ptrdiff_t slots, slot;  /* the slots of its rows, and the cells of each */
+    ptrdiff_t *columns;     /* of the kernel, in a row */
+    mask *masks;            /* [edge][load], and of whole vectors */
+    const real **rows;      /* of a slab */
     real *weights, *patch, *sums;
 } PlanarWork;
 
@@ -90,30 +93,46 @@ INLINE ptrdiff_t rows_read(const PlanarWork *work, ptrdiff_t n)
     return g->IC * (g->KH + work->chains * (n - 1));
 }
 
-/* Rows of a tile of M channels. */
-INLINE ptrdiff_t tile_rows(const PlanarWork *work, ptrdiff_t M)
+/* The stride at which tiles read rows. */
+INLINE int tile_stride(const PlanarWork *work)
 {
-    return plane_rows((int)M, (int)work->V);
+    return work->in_place ? (int)work->p->geometry.SW : 1;
 }
 
-/* Which columns are read in place, and how large a patch for the others is. A narrow picture costs
- * less in one patch than in several. */
-static void divide_columns(PlanarWork *work)
+/* Whether tiles of M channels should part columns in registers, for each kernel row anew: a patch,
+ * whose rows they share, does it once. */
+INLINE int parts(const Geometry *g, ptrdiff_t M)
+{
+    return g->SW == 2 && g->DW == 1 && (M > SHARING || is_straight(g));
+}
+
+/* How rows are cut into vectors, and how many of them make a slab. */
+static void divide(PlanarWork *work)
 {
     const Geometry *g = &work->p->geometry;
-    const ptrdiff_t reach = (g->KW - 1) * g->DW, rows = tile_rows(work, work->M);
-    work->low = (g->PL + VL - 1) / VL * VL;
-    work->vectors = most(least(g->OW, g->IW + g->PL - reach) - work->low, 0) / VL;
-    if (g->SW != 1 || g->x_w != 1 || work->vectors < 2 * WIDEST)
-        work->low = g->OW, work->vectors = 0;
-    const ptrdiff_t right = g->OW - work->low - work->vectors * VL;
-    work->width = least(most(work->low, right), MOST_PATCHED);
-    work->width = (work->width + VL - 1) / VL * VL;
-    work->slot = (work->width + reach / g->SW + VL - 1) / VL * VL;
-    const ptrdiff_t row_bytes = work->slots * work->slot * (ptrdiff_t)sizeof(real);
-    work->tall = rows;
-    while (work->tall < g->OH && rows_read(work, work->tall + rows) * row_bytes <= PATCH_BYTES)
-        work->tall += rows;
+    const int S = tile_stride(work);
+    const ptrdiff_t all = ceil_div(g->OW, VL);
+    ptrdiff_t vectors, row;
+    if (work->in_place) {
+        work->whole = whole_bands(g, WIDEST);
+        work->edges = edge_vectors(g, &work->whole);
+        work->loads = ceil_div(g->KW, S) * S;
+        work->width = work->slot = 0;
+        vectors = most(work->whole.vectors, 1);
+        row = g->IW;
+    } else {
+        work->edges = work->loads = 0;
+        vectors = least(all, MOST_PATCHED);
+        work->width = vectors * VL;
+        work->slot = (vectors + ceil_div((g->KW - 1) * g->DW / g->SW, VL)) * VL;
+        row = work->slots * work->slot;
+    }
+    vectors = ceil_div(vectors, ceil_div(vectors, WIDEST));
+    const ptrdiff_t tile = plane_rows(S, (int)work->M, (int)vectors);
+    work->tall = tile;
+    while (work->tall < g->OH
+           && rows_read(work, work->tall + tile) * row * (ptrdiff_t)sizeof(real) <= SLAB_BYTES)
+        work->tall += tile;
 }
 
 /* Lay out the scratch memory from `base` on; the bytes that it takes. */
@@ -124,10 +143,10 @@ static ptrdiff_t planar_lay_out(const Planes *p, char *base, PlanarWork *work)
     work->p = p;
     work->chains = least(g->SH / common, g->KH);
     work->jump = g->DH / common;
-    work->M = (g->OC + p->blocks - 1) / p->blocks;
-    work->V = least(plane_vectors((int)work->M), (g->OW + VL - 1) / VL);
+    work->M = ceil_div(g->OC, p->blocks);
+    work->in_place = g->x_w == 1 && (g->SW == 1 || parts(g, work->M));
     work->slots = least(g->SW / common_w, g->KW);
-    divide_columns(work);
+    divide(work);
     ptrdiff_t end = 0;
 #define TAKE(member, count) \
     do { \
@@ -135,9 +154,8 @@ static ptrdiff_t planar_lay_out(const Planes *p, char *base, PlanarWork *work)
         end += ((count) * (ptrdiff_t)sizeof *work->member + 63) / 64 * 64; \
     } while (0)
     TAKE(columns, g->KW);
-    TAKE(patch_columns, g->KW);
-    TAKE(inside, g->SW * work->slot / VL);
-    TAKE(rows, rows_read(work, TALLEST));
+    TAKE(masks, (work->edges + 1) * work->loads);
+    TAKE(rows, rows_read(work, work->tall));
     TAKE(weights, work->chains > 1 ? work->M * g->IC * g->KH * g->KW : 0);
     TAKE(patch, rows_read(work, work->tall) * work->slots * work->slot);
     TAKE(sums, g->out_w == 1 ? 0 : SUMS_HELD * VL);
@@ -151,15 +169,22 @@ static ptrdiff_t planar_scratch(const Planes *p)
     return planar_lay_out(p, NULL, &work);
 }
 
+/* Offsets of the kernel's columns, and the masks of the borders. */
 static void planar_offsets(PlanarWork *work)
 {
     const Geometry *g = &work->p->geometry;
     const ptrdiff_t period = g->SW / divisor_of(g->SW, g->DW);
-    work->at = PTRDIFF_MIN; /* none yet */
-    for (ptrdiff_t kw = 0; kw < g->KW; kw++) {
-        work->columns[kw] = kw * g->DW;
-        work->patch_columns[kw] = kw % period * work->slot + kw * g->DW / g->SW;
-    }
+    for (ptrdiff_t kw = 0; kw < g->KW; kw++)
+        work->columns[kw] = work->in_place ? kw * g->DW
+            : kw % period * work->slot + kw * g->DW / g->SW;
+    for (ptrdiff_t i = 0; i < work->edges; i++)
+        for (ptrdiff_t load = 0; load < work->loads; load++) {
+            const ptrdiff_t at = g->SW == 1 ? load * g->DW : load / 2 * 2 + load % 2 * VL;
+            const ptrdiff_t col = edge_column(g, &work->whole, i) * g->SW - g->PL;
+            work->masks[i * work->loads + load] = in_picture(g, col + at);
+        }
+    for (ptrdiff_t load = 0; load < work->loads; load++)
+        work->masks[work->edges * work->loads + load] = vfirst(VL);
 }
 
 /* A block's weights [ic][kw][kh][m] as [ic][chain][kw][kh][m]. */
@@ -194,167 +219,171 @@ INLINE ptrdiff_t slab_row(const PlanarWork *work, const Slab *slab, ptrdiff_t ch
     return slab->oh * g->SH - g->PT + chain * g->DH + i * work->jump * g->SH;
 }
 
-/* Where the windows of output column 0 begin, in every row that a tile reads in place. */
-static void find_in_place(const PlanarWork *work, const Slab *slab, ptrdiff_t first, ptrdiff_t R)
+/* Where the windows of output column 0 begin in every row that the slab reads: in the picture, */
+static void find_in_place(const PlanarWork *work, const Slab *slab)
 {
     const Geometry *g = &work->p->geometry;
     const real **rows = work->rows, *zeros = (const real *)work->p->zeros - g->PL;
+    const ptrdiff_t step = work->jump * g->SH;
     for (ptrdiff_t ic = 0; ic < g->IC; ic++)
         for (ptrdiff_t chain = 0; chain < work->chains; chain++) {
-            const ptrdiff_t n = chain_length(g->KH, work->chains, chain) + R - 1;
-            for (ptrdiff_t i = 0; i < n; i++) {
-                const ptrdiff_t row = slab_row(work, slab, chain, first + i);
-                *rows++ = row < 0 || row >= g->IH ? zeros
-                    : slab->x + ic * g->x_c + row * g->x_h - g->PL;
-            }
+            const ptrdiff_t n = chain_length(g->KH, work->chains, chain) + slab->rows - 1;
+            const ptrdiff_t row = slab_row(work, slab, chain, 0);
+            const real *x = slab->x + ic * g->x_c + row * g->x_h - g->PL;
+            for (ptrdiff_t i = 0; i < n; i++)
+                *rows++ = (size_t)(row + i * step) < (size_t)g->IH ? x + i * step * g->x_h : zeros;
         }
 }
 
-/* The same in a patch. */
-static void find_in_patch(const PlanarWork *work, const Slab *slab, ptrdiff_t first, ptrdiff_t R)
+/* or in the patch. */
+static void find_in_patch(const PlanarWork *work, const Slab *slab)
 {
-    const Geometry *g = &work->p->geometry;
-    const ptrdiff_t pitch = work->slots * work->slot;
-    const real **rows = work->rows, *patch = work->patch + first * pitch;
-    for (ptrdiff_t ic = 0; ic < g->IC; ic++)
-        for (ptrdiff_t chain = 0; chain < work->chains; chain++) {
-            const ptrdiff_t length = chain_length(g->KH, work->chains, chain);
-            for (ptrdiff_t i = 0; i < length + R - 1; i++)
-                *rows++ = patch + i * pitch;
-            patch += (length + slab->rows - 1) * pitch;
-        }
+    const ptrdiff_t n = rows_read(work, slab->rows), pitch = work->slots * work->slot;
+    for (ptrdiff_t i = 0; i < n; i++)
+        work->rows[i] = work->patch + i * pitch;
 }
 
-/* The lanes of the picture in each of the vectors that follow one another from column `first`. */
-static void find_inside(PlanarWork *work, ptrdiff_t first)
-{
-    const Geometry *g = &work->p->geometry;
-    for (ptrdiff_t i = 0; i < g->SW * work->slot / VL; i++) {
-        const ptrdiff_t low = -first - i * VL, high = g->IW - first - i * VL;
-        work->inside[i] = vbetween(limited(low), limited(high));
-    }
-    work->at = first;
-}
-
-/* n cells of a row, n a multiple of VL, as they are or every other one; x may be outside. */
-INLINE void fill_row(const int step, ptrdiff_t slots, const real *x, const mask *inside, real *dst,
+/* n cells of a row, every other one from column `first` on, and if there are two slots those
+ * between; x is the cell at that column and may be outside. */
+INLINE void part_row(const Geometry *g, ptrdiff_t slots, const real *x, ptrdiff_t first, real *dst,
                      ptrdiff_t n)
 {
-    for (ptrdiff_t i = 0; i < n; i += VL, x += step * VL, inside += step) {
-        const vec a = vload_where(inside[0], x);
-        const vec b = step == 2 ? vload_where(inside[1], x + VL) : a;
-        vstore(dst + i, step == 2 ? veven(a, b) : a);
-        if (step == 2 && slots == 2)
+    for (ptrdiff_t i = 0; i < n; i += VL, x += 2 * VL, first += 2 * VL) {
+        const vec a = vload_where(in_picture(g, first), x);
+        const vec b = vload_where(in_picture(g, first + VL), x + VL);
+        vstore(dst + i, veven(a, b));
+        if (slots == 2)
             vstore(dst + n + i, vodd(a, b));
     }
 }
 
 /* The cells that the output columns from `col` on meet in all rows of a slab, zero beyond. */
-static void fill_patch(PlanarWork *work, const Slab *slab, ptrdiff_t col)
+static void fill_patch(const PlanarWork *work, const Slab *slab, ptrdiff_t col)
 {
     const Geometry *g = &work->p->geometry;
-    const ptrdiff_t first = col * g->SW - g->PL, pitch = work->slots * work->slot;
-    const int is_quick = g->x_w == 1 && (g->SW == 1 || (g->SW == 2 && g->DW % 2));
-    if (is_quick && work->at != first)
-        find_inside(work, first);
+    const ptrdiff_t first = col * g->SW - g->PL;
+    const int is_parted = g->x_w == 1 && g->SW == 2 && g->DW % 2 && VEC_BYTES > 16;
     real *to = work->patch;
     for (ptrdiff_t ic = 0; ic < g->IC; ic++)
         for (ptrdiff_t chain = 0; chain < work->chains; chain++) {
             const ptrdiff_t rows = chain_length(g->KH, work->chains, chain) + slab->rows - 1;
-            for (ptrdiff_t i = 0; i < rows; i++, to += pitch) {
+            for (ptrdiff_t i = 0; i < rows; i++) {
                 const ptrdiff_t row = slab_row(work, slab, chain, i);
                 const real *x = slab->x + ic * g->x_c + row * g->x_h + first * g->x_w;
-                if (row < 0 || row >= g->IH)
-                    zero_run(to, pitch);
-                else if (is_quick && g->SW == 1)
-                    fill_row(1, 1, x, work->inside, to, work->slot);
-                else if (is_quick)
-                    fill_row(2, work->slots, x, work->inside, to, work->slot);
-                else
-                    for (ptrdiff_t slot = 0; slot < work->slots; slot++) {
-                        const ptrdiff_t shift = slot * g->DW % g->SW;
-                        gather_row(g, x + shift * g->x_w, 1, row,
-                                   inside(first + shift, g->SW, work->slot, g->IW), g->SW,
-                                   to + slot * work->slot, 0, work->slot);
-                    }
+                if (is_parted && (size_t)row < (size_t)g->IH) {
+                    part_row(g, work->slots, x, first, to, work->slot);
+                    to += work->slots * work->slot;
+                    continue;
+                }
+                for (ptrdiff_t slot = 0; slot < work->slots; slot++, to += work->slot) {
+                    const ptrdiff_t shift = slot * g->DW % g->SW;
+                    gather_row(g, x + shift * g->x_w, 1, row,
+                               inside(first + shift, g->SW, work->slot, g->IW), g->SW, to, 0,
+                               work->slot);
+                }
             }
         }
 }
 
-/* R rows × n output columns from `col` on, which begin at `from` in the tile's rows. */
-static void compute_tile(const PlanarWork *work, const Slab *slab, TileOfPlanes *tile,
-                         ptrdiff_t first, ptrdiff_t R, ptrdiff_t from, ptrdiff_t col, ptrdiff_t n)
+/* Finish R rows of each channel that a tile left in `sums`: n columns. */
+static void finish_tile(const PlanarWork *work, const Slab *slab, const TileOfPlanes *tile,
+                        ptrdiff_t R, ptrdiff_t n, real *sums, real *out)
 {
     const Geometry *g = &work->p->geometry;
-    const ptrdiff_t width = (n + VL - 1) / VL, out_h = work->jump * g->out_h;
-    real *out = slab->out + slab->oh * g->out_h + first * out_h + col * g->out_w;
-    real *sums = g->out_w == 1 ? out : work->sums;
-    tile->out_c = g->out_w == 1 ? g->out_c : R * width * VL;
-    tile->out_h = g->out_w == 1 ? out_h : width * VL;
-    plane_tiles[slab->M][R][width](tile, from, n, sums);
     const int rest = tile->clamp.rest;
-    if (rest == ACT_NONE && g->out_w == 1)
-        return;
     for (ptrdiff_t m = 0; m < slab->M; m++)
         for (ptrdiff_t r = 0; r < R; r++) {
             real *row = sums + m * tile->out_c + r * tile->out_h;
             if (rest != ACT_NONE)
                 activate_dense(rest, vsplat((real)work->p->slope), row, row, n);
             if (g->out_w != 1)
-                move(1, n, row, 0, 1, out + m * g->out_c + r * out_h, 0, g->out_w);
+                move(1, n, row, 0, 1, out + m * g->out_c + r * work->jump * g->out_h, 0, g->out_w);
         }
 }
 
-/* Columns begin … end − 1 of a slab, in strips of tiles. */
-static void compute_columns(const PlanarWork *work, const Slab *slab, TileOfPlanes *tile,
-                            int in_place, ptrdiff_t begin, ptrdiff_t end)
+/* `count` tiles of R rows of the slab from row `first` on, n columns from `col` on, which begin at
+ * `from` in the rows that are read. */
+static void compute_tiles(const PlanarWork *work, const Slab *slab, TileOfPlanes *tile,
+                          ptrdiff_t first, ptrdiff_t R, ptrdiff_t count, ptrdiff_t from,
+                          ptrdiff_t col, ptrdiff_t n)
 {
-    const ptrdiff_t tall = tile_rows(work, slab->M);
-    const ptrdiff_t strips = (slab->rows + tall - 1) / tall;
-    const ptrdiff_t vectors = (end - begin + VL - 1) / VL;
-    const ptrdiff_t bands = (vectors + work->V - 1) / work->V;
-    tile->columns = in_place ? work->columns : work->patch_columns;
-    for (ptrdiff_t i = 0; i < strips; i++) {
-        const ptrdiff_t first = part_of(i, strips, slab->rows);
-        const ptrdiff_t R = part_of(i + 1, strips, slab->rows) - first;
-        if (in_place)
-            find_in_place(work, slab, first, R);
-        else
-            find_in_patch(work, slab, first, R);
-        for (ptrdiff_t band = 0; band < bands; band++) {
-            const ptrdiff_t from = part_of(band, bands, vectors) * VL;
-            const ptrdiff_t stop = least(part_of(band + 1, bands, vectors) * VL, end - begin);
-            compute_tile(work, slab, tile, first, R, in_place ? begin + from : from, begin + from,
-                         stop - from);
-        }
+    const Geometry *g = &work->p->geometry;
+    const ptrdiff_t width = ceil_div(n, VL), out_h = work->jump * g->out_h;
+    real *out = slab->out + slab->oh * g->out_h + first * out_h + col * g->out_w;
+    const PlaneTiles code = plane_tiles[tile_stride(work)][slab->M][R][width];
+    if (g->out_w == 1) {
+        tile->out_c = g->out_c, tile->out_h = out_h;
+        code(tile, first, count, from, n, out);
+        if (tile->clamp.rest != ACT_NONE)
+            finish_tile(work, slab, tile, R * count, n, out, NULL);
+        return;
+    }
+    tile->out_c = R * width * VL, tile->out_h = width * VL;
+    for (; count--; first += R, out += R * out_h) {
+        code(tile, first, 1, from, n, work->sums);
+        finish_tile(work, slab, tile, R, n, work->sums, out);
     }
 }
 
-static void compute_patched(PlanarWork *work, const Slab *slab, TileOfPlanes *tile,
-                            ptrdiff_t begin, ptrdiff_t end)
+/* All rows of the slab, in tiles of nearly equal height; the columns are those above. */
+static void compute_band(const PlanarWork *work, const Slab *slab, TileOfPlanes *tile,
+                         ptrdiff_t from, ptrdiff_t col, ptrdiff_t n)
 {
-    for (ptrdiff_t col = begin; col < end; col += work->width) {
-        fill_patch(work, slab, col);
-        compute_columns(work, slab, tile, 0, col, least(col + work->width, end));
+    const ptrdiff_t tall = plane_rows(tile_stride(work), (int)slab->M, (int)ceil_div(n, VL));
+    const ptrdiff_t strips = ceil_div(slab->rows, tall), R = slab->rows / strips;
+    const ptrdiff_t taller = slab->rows - R * strips;
+    if (taller)
+        compute_tiles(work, slab, tile, 0, R + 1, taller, from, col, n);
+    compute_tiles(work, slab, tile, taller * (R + 1), R, strips - taller, from, col, n);
+}
+
+/* The columns that need masks. */
+static void compute_edges(const PlanarWork *work, const Slab *slab, TileOfPlanes *tile)
+{
+    const Geometry *g = &work->p->geometry;
+    for (ptrdiff_t i = 0; i < work->edges; i++) {
+        const ptrdiff_t col = edge_column(g, &work->whole, i);
+        tile->inside = work->masks + i * work->loads;
+        compute_band(work, slab, tile, col * g->SW, col, least(VL, g->OW - col));
+    }
+    tile->inside = NULL;
+}
+
+/* n columns from `col` on that do not. */
+static void compute_columns(const PlanarWork *work, const Slab *slab, TileOfPlanes *tile,
+                            ptrdiff_t col, ptrdiff_t n)
+{
+    const ptrdiff_t vectors = ceil_div(n, VL), bands = ceil_div(vectors, WIDEST);
+    for (ptrdiff_t band = 0; band < bands; band++) {
+        const ptrdiff_t at = part_of(band, bands, vectors) * VL;
+        const ptrdiff_t stop = least(part_of(band + 1, bands, vectors) * VL, n);
+        const ptrdiff_t from = work->in_place ? (col + at) * tile_stride(work) : at;
+        compute_band(work, slab, tile, from, col + at, stop - at);
     }
 }
 
 /* Output rows first … stop − 1 of a block. */
-static void compute_planes(PlanarWork *work, Slab *slab, TileOfPlanes *tile,
+static void compute_planes(const PlanarWork *work, Slab *slab, TileOfPlanes *tile,
                            ptrdiff_t first, ptrdiff_t stop)
 {
     const Geometry *g = &work->p->geometry;
-    const ptrdiff_t high = work->low + work->vectors * VL;
-    tile->rows = work->rows;
     for (ptrdiff_t residue = 0; residue < work->jump && first + residue < stop; residue++) {
-        const ptrdiff_t rows = (stop - first - residue + work->jump - 1) / work->jump;
+        const ptrdiff_t rows = ceil_div(stop - first - residue, work->jump);
         for (ptrdiff_t from = 0; from < rows; from += work->tall) {
             slab->oh = first + residue + from * work->jump;
-            slab->rows = least(work->tall, rows - from);
-            compute_patched(work, slab, tile, 0, work->low);
-            if (work->vectors)
-                compute_columns(work, slab, tile, 1, work->low, high);
-            compute_patched(work, slab, tile, high, g->OW);
+            slab->rows = tile->slab_rows = least(work->tall, rows - from);
+            if (work->in_place) {
+                find_in_place(work, slab);
+                compute_edges(work, slab, tile);
+                if (work->whole.vectors)
+                    compute_columns(work, slab, tile, work->whole.first, work->whole.vectors * VL);
+                continue;
+            }
+            find_in_patch(work, slab);
+            for (ptrdiff_t col = 0; col < g->OW; col += work->width) {
+                fill_patch(work, slab, col);
+                compute_columns(work, slab, tile, col, least(work->width, g->OW - col));
+            }
         }
     }
 }
@@ -401,15 +430,17 @@ INLINE void roll_planes(const Planes *p, const RollColumns *columns, const Slab 
 }
 
 /* Rows first … stop − 1 of a block of one channel, by straight code. */
-INLINE void straight_planes(const Planes *p, const Slab *at, const TileOfPlanes *tile,
+INLINE void straight_planes(const PlanarWork *work, const Slab *at, const TileOfPlanes *tile,
                             ptrdiff_t first, ptrdiff_t stop)
 {
+    const Planes *p = work->p;
     const Geometry *g = &p->geometry;
     Straight s = {.x = at->x, .zeros = p->zeros, .channels = g->IC, .x_c = g->x_c, .x_h = g->x_h,
                   .IH = g->IH, .IW = g->IW, .DH = g->DH, .DW = g->DW, .KW = g->KW,
+                  .masks = work->masks, .edges = work->edges, .loads = work->loads,
                   .w = tile->weights, .bias = tile->bias ? *tile->bias : 0,
                   .clamp = tile->clamp, .out = at->out};
-    straight_plane(g, &s, first, stop);
+    SYMBOL(straight)(g, &s, first, stop);
     if (tile->clamp.rest == ACT_NONE)
         return;
     for (ptrdiff_t row = first; row < stop; row++) {
@@ -433,6 +464,7 @@ static void planar_run(const Planes *p, ptrdiff_t begin, ptrdiff_t end, void *sc
     if (!rolls)
         planar_offsets(&work);
     TileOfPlanes tile = {.channels = g->IC, .chains = work.chains, .KH = g->KH, .KW = g->KW,
+                         .rows = work.rows, .columns = work.columns,
                          .clamp = clamp_of(p->activation)};
     ptrdiff_t chunk = begin % p->chunks, block = begin / p->chunks % p->blocks;
     ptrdiff_t group = begin / p->chunks / p->blocks % p->G;
@@ -454,7 +486,7 @@ static void planar_run(const Planes *p, ptrdiff_t begin, ptrdiff_t end, void *sc
         if (rolls)
             roll_planes(p, &columns, &slab, &tile, pair, row, stop);
         else if (straight)
-            straight_planes(p, &slab, &tile, row, stop);
+            straight_planes(&work, &slab, &tile, row, stop);
         else
             compute_planes(&work, &slab, &tile, row, stop);
         if (pair)

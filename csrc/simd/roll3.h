@@ -9,7 +9,7 @@
 #define FASTCONV_ROLL3_H
 
 #include "clamp.h"
-#include "move.h"
+#include "in_place.h"
 
 enum { WIDEST_ROLL = VEC_BYTES == 64 ? 4 : 2, MOST_EDGES = 4 };
 
@@ -45,8 +45,6 @@ typedef struct {
 /* What the vectors of one roll are: neighbours, vectors at the border, or one of these in each of
  * two planes. */
 enum { ROLL_BAND, ROLL_EDGES, ROLL_PLANES };
-
-INLINE ptrdiff_t limited(ptrdiff_t n) { return most(least(n, VL), 0); }
 
 /* The row's three shifts at one vector; lane l of load i is `beyond(i)` + l cells from x. */
 INLINE ptrdiff_t beyond(const int S, int i) { return S == 1 ? i : i / 2 * 2 + i % 2 * VL; }

@@ -1,20 +1,11 @@
-/* One plane by a kernel of few rows, stride 1 or 2: straight code for every number of rows.
- *
- * A tile is R rows × V vectors of outputs. For every kernel column its weights are loaded once, and
- * each input row meets all output rows that it belongs to; at stride 2 two columns share the
- * row's vectors, which are parted in registers. The picture is read where it lies: tiles of one
- * vector load under masks, so that they serve its borders too; rows outside are a row of zeros.
- * The sum goes over the channels, the kernel's columns (pairs of them at stride 2), and its rows.
- */
+/* One plane by a kernel of few rows, stride 1 or 2: what straight_tile.h computes. */
 #ifndef FASTCONV_STRAIGHT_H
 #define FASTCONV_STRAIGHT_H
 
+#include "block.h"
 #include "clamp.h"
-#include "gemm_tile.h"
-#include "move.h"
-#include "roll3.h"
 
-enum { LOWEST_KERNEL = 2, HIGHEST_KERNEL = 7, STRAIGHT_TALLEST = 8, STRAIGHT_WIDEST = WIDEST_ROLL };
+enum { LOWEST_KERNEL = 2, HIGHEST_KERNEL = 7 };
 
 /* Whether this pays. Short vectors find too few registers for it. Parting the columns of every row,
  * once for each tile that meets it, does not pay for tall kernels where it takes several
@@ -25,146 +16,19 @@ INLINE int has_straight(const ptrdiff_t KH, const ptrdiff_t S)
         && (S == 1 || VEC_BYTES == 64 || KH <= 4);
 }
 
-/* Rows of the tallest tile of V vectors: sums and weights share the registers. */
-INLINE int straight_rows(const int KH, const int S, const int V)
-{
-    const int left = REGISTERS - S * (KH + 2), R = (left > 6 ? left : 6) / V;
-    return R < STRAIGHT_TALLEST ? R : STRAIGHT_TALLEST;
-}
-
 /* One output plane. */
 typedef struct {
     const real *x, *zeros; /* of the first channel; instead of rows outside the picture */
     ptrdiff_t channels, x_c, x_h, IH, IW;
     ptrdiff_t DH, DW, KW;
+    const mask *masks; /* [edge][load]: the lanes in the picture; last those of whole vectors */
+    ptrdiff_t edges, loads;
     const real *w; /* [ic][kw][kh] */
     real bias;
     Clamp clamp;
     real *out;
     ptrdiff_t out_h; /* between the rows of a tile */
 } Straight;
-
-/* Where a tile is. */
-typedef struct {
-    ptrdiff_t row, col; /* of its first window, in the picture */
-    real *out;
-    mask store; /* the lanes that exist, in a tile of one vector */
-} StraightTile;
-
-/* `at` cells from the first cell of the row's window; in the picture are the lanes of m. */
-INLINE vec straight_load(const int V, const real *row, ptrdiff_t at, mask m)
-{
-    return V == 1 ? vload_where(m, row + at) : vload(row + at);
-}
-
-INLINE mask straight_mask(const Straight *s, ptrdiff_t col)
-{
-    return vbetween(limited(-col), limited(s->IW - col));
-}
-
-/* Kernel column `kw`, and at stride 2 the next one too where there are `two`. */
-INLINE void straight_column(const int KH, const int S, const int R, const int V, const int two,
-                            vec acc[STRAIGHT_TALLEST][STRAIGHT_WIDEST], const Straight *s,
-                            const real **rows, ptrdiff_t col, ptrdiff_t kw, const real *w)
-{
-    const ptrdiff_t at = kw * s->DW;
-    mask low = vfirst(VL), high = low;
-    vec a[2][HIGHEST_KERNEL];
-    if (V == 1) {
-        low = straight_mask(s, col + at);
-        high = straight_mask(s, col + at + VL);
-    }
-#pragma GCC unroll 2
-    for (int k = 0; k <= two; k++)
-#pragma GCC unroll 7
-        for (int kh = 0; kh < KH; kh++)
-            a[k][kh] = vkeep(vsplat(w[k * KH + kh]));
-#pragma GCC unroll 32
-    for (int i = 0; i < (R - 1) * S + KH; i++)
-#pragma GCC unroll 4
-        for (int v = 0; v < V; v++) {
-            vec b[2];
-            b[0] = straight_load(V, rows[i], at + S * v * VL, low);
-            if (S == 2) {
-                const vec next = straight_load(V, rows[i], at + (2 * v + 1) * VL, high);
-                b[1] = vodd(b[0], next);
-                b[0] = veven(b[0], next);
-            }
-#pragma GCC unroll 2
-            for (int k = 0; k <= two; k++) {
-                const vec kept = vkeep(b[k]);
-#pragma GCC unroll 8
-                for (int r = 0; r < R; r++)
-                    if (i >= r * S && i - r * S < KH)
-                        acc[r][v] = vfma(a[k][i - r * S], kept, acc[r][v]);
-            }
-        }
-}
-
-INLINE void straight_tile(const int KH, const int S, const int R, const int V, const Straight *s,
-                          const StraightTile *tile)
-{
-    vec acc[STRAIGHT_TALLEST][STRAIGHT_WIDEST];
-    const real *rows[(STRAIGHT_TALLEST - 1) * 2 + HIGHEST_KERNEL], *w = s->w;
-#pragma GCC unroll 8
-    for (int r = 0; r < R; r++)
-#pragma GCC unroll 4
-        for (int v = 0; v < V; v++)
-            acc[r][v] = vsplat(s->bias);
-    for (ptrdiff_t ic = 0; ic < s->channels; ic++) {
-        ptrdiff_t kw = 0;
-        for (ptrdiff_t i = 0; i < (R - 1) * S + KH; i++) {
-            const ptrdiff_t row = tile->row + i * s->DH;
-            rows[i] = (size_t)row < (size_t)s->IH ? s->x + ic * s->x_c + row * s->x_h + tile->col
-                                                  : s->zeros + tile->col;
-        }
-        for (; kw + S <= s->KW; kw += S, w += S * KH)
-            straight_column(KH, S, R, V, S - 1, acc, s, rows, tile->col, kw, w);
-        if (S == 2 && kw < s->KW) {
-            straight_column(KH, S, R, V, 0, acc, s, rows, tile->col, kw, w);
-            w += KH;
-        }
-    }
-#pragma GCC unroll 8
-    for (int r = 0; r < R; r++)
-#pragma GCC unroll 4
-        for (int v = 0; v < V; v++) {
-            const vec sum = clamped(&s->clamp, acc[r][v]);
-            real *to = tile->out + r * s->out_h + v * VL;
-            if (V == 1)
-                vstore_where(tile->store, to, sum);
-            else
-                vstore(to, sum);
-        }
-}
-
-typedef void (*StraightCode)(const Straight *s, const StraightTile *tile);
-
-/* One function per tile that fits; the others are empty and never reached. */
-#define STRAIGHT_WIDTHS(X, KH, S, R) X(KH, S, R, 1) X(KH, S, R, 2) X(KH, S, R, 3) X(KH, S, R, 4)
-#define STRAIGHT_HEIGHTS(X, KH, S) \
-    STRAIGHT_WIDTHS(X, KH, S, 1) STRAIGHT_WIDTHS(X, KH, S, 2) STRAIGHT_WIDTHS(X, KH, S, 3) \
-    STRAIGHT_WIDTHS(X, KH, S, 4) STRAIGHT_WIDTHS(X, KH, S, 5) STRAIGHT_WIDTHS(X, KH, S, 6) \
-    STRAIGHT_WIDTHS(X, KH, S, 7) STRAIGHT_WIDTHS(X, KH, S, 8)
-#define STRAIGHT_KERNELS(X, S) \
-    STRAIGHT_HEIGHTS(X, 2, S) STRAIGHT_HEIGHTS(X, 3, S) STRAIGHT_HEIGHTS(X, 4, S) \
-    STRAIGHT_HEIGHTS(X, 5, S) STRAIGHT_HEIGHTS(X, 6, S) STRAIGHT_HEIGHTS(X, 7, S)
-#define ALL_STRAIGHT(X) STRAIGHT_KERNELS(X, 1) STRAIGHT_KERNELS(X, 2)
-
-#define DEFINE_STRAIGHT(KH, S, R, V) \
-    static void straight_##KH##x##S##x##R##x##V(const Straight *s, const StraightTile *tile) \
-    { \
-        if (has_straight(KH, S) && V <= STRAIGHT_WIDEST && R <= straight_rows(KH, S, V)) \
-            straight_tile(KH, S, R, V, s, tile); \
-    }
-ALL_STRAIGHT(DEFINE_STRAIGHT)
-
-#define LIST_STRAIGHT(KH, S, R, V) [S][KH][R][V] = straight_##KH##x##S##x##R##x##V,
-static const StraightCode straight_code[3][HIGHEST_KERNEL + 1][STRAIGHT_TALLEST + 1][5] = {
-    ALL_STRAIGHT(LIST_STRAIGHT)
-};
-
-/* ---------------------------------------------------------------- whole planes */
 
 /* Whether there is code for it, and the picture can be read where it lies. */
 INLINE int is_straight(const Geometry *g)
@@ -174,64 +38,7 @@ INLINE int is_straight(const Geometry *g)
         && (two || (g->SH == 1 && g->SW == 1));
 }
 
-/* R rows of output in the columns from `col` on. */
-INLINE void straight_columns(const Geometry *g, const Straight *s, StraightTile tile, ptrdiff_t R,
-                             ptrdiff_t V, ptrdiff_t col)
-{
-    tile.out += col;
-    tile.col = col * g->SW - g->PL;
-    tile.store = vfirst(limited(g->OW - col));
-    straight_code[g->SW][g->KH][R][V](s, &tile);
-}
-
-/* The same in columns begin … end − 1, one vector after the other. */
-INLINE void straight_edge(const Geometry *g, const Straight *s, StraightTile tile, ptrdiff_t R,
-                          ptrdiff_t begin, ptrdiff_t end)
-{
-    /* The last vector moves back where it can: it computes some columns again. */
-    for (ptrdiff_t col = begin; col < end; col += VL)
-        straight_columns(g, s, tile, R, 1, most(least(col, g->OW - VL), 0));
-}
-
-/* R rows of output, all columns. */
-INLINE void straight_strip(const Geometry *g, const Straight *s, const RollColumns *columns,
-                           StraightTile tile, ptrdiff_t R)
-{
-    straight_edge(g, s, tile, R, 0, columns->first);
-    for (ptrdiff_t band = 0; band < columns->bands; band++) {
-        const ptrdiff_t from = columns->vectors * band / columns->bands;
-        const ptrdiff_t stop = columns->vectors * (band + 1) / columns->bands;
-        straight_columns(g, s, tile, R, stop - from, columns->first + from * VL);
-    }
-    straight_edge(g, s, tile, R, columns->first + columns->vectors * VL, g->OW);
-}
-
-/* Output rows first … stop − 1. */
-static void straight_plane(const Geometry *g, Straight *s, ptrdiff_t first, ptrdiff_t stop)
-{
-    const ptrdiff_t jump = g->SH == 1 ? g->DH : 1;
-    const ptrdiff_t last = g->SW == 1 ? (g->KW - 1) * g->DW : (g->KW - 1) / 2 * 2 + 1;
-    const ptrdiff_t inside = g->IW + g->PL - last; /* where a window's last load is */
-    RollColumns columns;
-    columns.first = (most(g->PL, 0) + g->SW * VL - 1) / (g->SW * VL) * VL;
-    columns.vectors = inside > 0 ? least(g->OW, (inside + g->SW - 1) / g->SW) : 0;
-    columns.vectors = most(columns.vectors - columns.first, 0) / VL;
-    if (!columns.vectors)
-        columns.first = g->OW;
-    columns.bands = (columns.vectors + STRAIGHT_WIDEST - 1) / STRAIGHT_WIDEST;
-    const ptrdiff_t V = columns.bands ? (columns.vectors + columns.bands - 1) / columns.bands : 1;
-    const ptrdiff_t tall = straight_rows((int)g->KH, (int)g->SH, (int)V);
-    s->out_h = jump * g->out_h;
-    for (ptrdiff_t residue = 0; residue < jump && first + residue < stop; residue++) {
-        const ptrdiff_t rows = (stop - first - residue + jump - 1) / jump;
-        const ptrdiff_t strips = (rows + tall - 1) / tall;
-        for (ptrdiff_t i = 0; i < strips; i++) {
-            const ptrdiff_t from = rows * i / strips, R = rows * (i + 1) / strips - from;
-            const ptrdiff_t oh = first + residue + from * jump;
-            const StraightTile tile = {.row = oh * g->SH - g->PT, .out = s->out + oh * g->out_h};
-            straight_strip(g, s, &columns, tile, R);
-        }
-    }
-}
+/* Output rows first … stop − 1; the unit straight.c. */
+void SYMBOL(straight)(const Geometry *g, Straight *s, ptrdiff_t first, ptrdiff_t stop);
 
 #endif

@@ -64,7 +64,8 @@ typedef struct {
                    void *out, void *scratch);
 } WinogradKernels;
 
-/* Convolution of groups of few channels, see planes.h, planar.h and depthwise.h. */
+/* Convolution of groups of few channels, see planes.h, planar.h, depthwise.h and
+ * interleaved.h. */
 typedef struct {
     int together; /* output channels of a block, at most */
     ptrdiff_t (*zero_cells)(const Geometry *geometry);
@@ -108,7 +109,7 @@ typedef struct {
     const Elementwise *elementwise;
     const PoolKernels *pooling;
     const WinogradKernels *winograd;
-    const PlaneKernels *planar, *depthwise;
+    const PlaneKernels *planar, *depthwise, *interleaved;
     const Factoring *factoring;
     const ColumnKernels *columns;
     const TileRowKernels *tile_rows;

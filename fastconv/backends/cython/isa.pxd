@@ -186,6 +186,7 @@ cdef extern from "simd/table.h":
         const WinogradKernels* winograd
         const PlaneKernels* planar
         const PlaneKernels* depthwise
+        const PlaneKernels* interleaved
         const Factoring* factoring
         const ColumnKernels* columns
         const TileRowKernels* tile_rows
