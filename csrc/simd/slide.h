@@ -206,9 +206,11 @@ INLINE mask slide_strip(const int op, const int taps, const int stride, const in
             numbers &= join_cells(op, stride, high, count, rows, at, across.width, 0, next);
         if (e < 0)
             continue;
+        if (count > 1) {
 #pragma GCC unroll 16
-        for (int i = 0; i < (count > 1 ? count * stride * stride : 0); i++)
-            __builtin_prefetch(ask += 64);
+            for (int i = 0; i < count * stride * stride; i++)
+                __builtin_prefetch(ask += 64);
+        }
         if (!ahead)
 #pragma GCC unroll 4
             for (int r = 0; r < count; r++)
@@ -221,9 +223,11 @@ INLINE mask slide_strip(const int op, const int taps, const int stride, const in
         if (op == OP_SUM)
             finish_sums(&strip, count, sums, e, n);
         real *out = strip.out + e;
+        if (count > 1) {
 #pragma GCC unroll 4
-        for (int r = 0; r < (count > 1 ? count : 0); r++)
-            __builtin_prefetch(ask_out += 64, 1);
+            for (int r = 0; r < count; r++)
+                __builtin_prefetch(ask_out += 64, 1);
+        }
         if (n == VL) {
 #pragma GCC unroll 4
             for (int r = 0; r < count; r++)
