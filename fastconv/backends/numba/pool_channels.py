@@ -1,7 +1,7 @@
 """Pooling with neighbouring channels in the vector, pixel after pixel.
 
-Rows of a window are joined first and then its columns: in registers (:mod:`.walking`), else, where
-windows overlap much or channels are few, through a block of joined columns (:mod:`.reductions`).
+Rows of a window are joined first and then its columns, through a block of joined columns where
+windows overlap much or channels are few (:mod:`.reductions`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from .jit import Kernel, call, carray, compiled, take
 from .pool_windows import (
     PART,
     Axis,
-    IntArray,
     Strides,
     Way,
     fill,
@@ -28,8 +27,6 @@ from .pool_windows import (
     window,
 )
 from .reductions import MAX, NONE, joining, reduction
-from .sliding import slides
-from .walking import walk
 
 FEW_ROWS = 64
 """Rows of output pixels under which channels are divided among tasks."""
@@ -42,10 +39,6 @@ def channels_way(
     dtype = np.dtype(spec.dtype)
     op = op_of(spec)
     tables = [table(rows), table(columns)]
-    few = simd.BITS // 8 // dtype.itemsize
-    by_pixels = columns.even and columns.step == 1 and spec.C >= few
-    if by_pixels and slides(op, rows.taps, columns.taps, columns.stride):
-        return _walking_way(spec, x, out, rows, columns, tables)
     part, parts = spec.C, 1
     if spec.N * spec.OH < FEW_ROWS:
         part, parts = PART, -(-spec.C // PART)
@@ -60,58 +53,6 @@ def channels_way(
     )
     memory = address(tables[0]), address(tables[1]), join.address, across.address
     return Way(_channels, plan, tasks, scratch, memory, (tables, join, across))
-
-
-def _walking_way(
-    spec: Pool2dSpec, x: Strides, out: Strides, rows: Axis, columns: Axis, tables: list[IntArray]
-) -> Way:
-    """Windows of a few pixels that lie side by side."""
-    dtype = np.dtype(spec.dtype)
-    pairs = rows.taps == columns.taps and rows.stride == columns.stride and rows.step == 1
-    walking = walk(op_of(spec), columns.taps, columns.stride, rows.taps if pairs else 0, dtype)
-    alike = bool((columns.counts == columns.counts[0]).all())
-    divisors = None
-    if spec.mode == "avg" and not spec.divisor_override and not alike:
-        divisors = columns.counts.astype(dtype)
-    part, parts = spec.C, 1
-    if spec.N * spec.OH < FEW_ROWS:
-        part, parts = PART, -(-spec.C // PART)
-    plan, tasks = make_plan(
-        spec, x, out, rows, columns, spec.N * parts * spec.OH,
-        row_cells(spec, rows) * min(part, spec.C), spec.OH, part=part, parts=parts,
-    )
-    memory = (
-        address(tables[0]), address(tables[1]), walking.address,
-        0 if divisors is None else address(divisors),
-    )
-    return Way(_walks, plan, tasks, 0, memory, (tables, walking, divisors))
-
-
-@Kernel
-def _walks(worker, tasks, memory, plan):
-    """Rows of output pixels, or of parts of their channels, picture after picture."""
-    x, out = memory[0], memory[1]
-    rows, columns, walking, divisors = memory[4], memory[5], memory[6], memory[7]
-    q = carray(plan, 1)[0]
-    size = simd.itemsize(q.zero)
-    column_count = window(columns, 0)[2]
-    item = take(tasks) * q.chunk
-    while item < q.items:
-        end = min(item + q.chunk, q.items)
-        while item < end:
-            oh, part, n = item % q.OH, item // q.OH % q.parts, item // q.OH // q.parts
-            first, high, count, alike = window(rows, oh)
-            alike = min(alike, end - item)
-            kind, divisor = last_step(count * column_count, q)
-            shift = part * q.part * size
-            call(walking, (
-                x + n * q.x_image + shift + first * q.x_row, high, q.x_down, q.x_next, q.IW,
-                q.before, q.x_column, min(q.part, q.C - part * q.part),
-                out + n * q.out_image + shift + oh * q.out_row, q.OW, q.out_column, q.out_row,
-                alike, kind, divisor, divisors, float(count),
-            ))
-            item += alike
-        item = take(tasks) * q.chunk
 
 
 @Kernel

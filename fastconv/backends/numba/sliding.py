@@ -41,7 +41,7 @@ def slides(op: int, high: int, wide: int, stride: int) -> bool:
 
 
 @inlined
-def take_one(op, careful, total, v):
+def _take(op, careful, total, v):
     """A maximum that may lose a NaN, unless ``careful``."""
     if op == MAX:
         best = lanes.maximum_of_numbers(total, v)
@@ -59,17 +59,17 @@ def _load(masked, x, first, last, nothing):
 
 
 @inlined
-def join(op, careful, masked, x, up, first, last, rows, row, nothing):
+def _join(op, careful, masked, x, up, first, last, rows, row, nothing):
     """The rows from ``up`` on joined."""
     total = _load(masked, x + up * row, first, last, nothing)
     for i in range(1, rows):
         v = _load(masked, x + (up + i) * row, first, last, nothing)
-        total = take_one(op, careful, total, v)
+        total = _take(op, careful, total, v)
     return total
 
 
 @inlined
-def numbers_of(masked, x, first, last, rows, row, nothing):
+def _numbers(masked, x, first, last, rows, row, nothing):
     """The lanes in which no row has a NaN."""
     numbers = lanes.all_lanes(nothing)
     for i in range(0, rows, 2):
@@ -88,17 +88,17 @@ def _join_at(op, careful, both, stride, x, at, width, rows, row, nothing):
     numbers = lanes.all_lanes(nothing)
     high = rows + stride if both else rows
     if at >= 0 and at + across <= width:
-        upper = join(op, careful, False, here, 0, 0, 0, rows, row, nothing)
+        upper = _join(op, careful, False, here, 0, 0, 0, rows, row, nothing)
         if both:
-            lower = join(op, careful, False, here, stride, 0, 0, rows, row, nothing)
+            lower = _join(op, careful, False, here, stride, 0, 0, rows, row, nothing)
         if op == MAX and not careful:
-            numbers = numbers_of(False, here, 0, 0, high, row, nothing)
+            numbers = _numbers(False, here, 0, 0, high, row, nothing)
     elif at < width and at + across > 0:
-        upper = join(op, careful, True, here, 0, -at, width - at, rows, row, nothing)
+        upper = _join(op, careful, True, here, 0, -at, width - at, rows, row, nothing)
         if both:
-            lower = join(op, careful, True, here, stride, -at, width - at, rows, row, nothing)
+            lower = _join(op, careful, True, here, stride, -at, width - at, rows, row, nothing)
         if op == MAX and not careful:
-            numbers = numbers_of(True, here, -at, width - at, high, row, nothing)
+            numbers = _numbers(True, here, -at, width - at, high, row, nothing)
     return upper, lower, numbers
 
 
@@ -140,21 +140,21 @@ def _cell(to, stride, before, here, following):
 @inlined
 def _join_taps(op, taps, stride, lead, careful, before, here, following):
     """The columns of the windows joined, ``lead`` of which are left of where ``here`` begins."""
-    total = take_one(
+    total = _take(
         op, careful, _cell(-lead, stride, before, here, following),
         _cell(1 - lead, stride, before, here, following),
     )
     if taps > 2:
-        total = take_one(op, careful, total, _cell(2 - lead, stride, before, here, following))
+        total = _take(op, careful, total, _cell(2 - lead, stride, before, here, following))
     if taps > 3:
-        total = take_one(op, careful, total, _cell(3 - lead, stride, before, here, following))
+        total = _take(op, careful, total, _cell(3 - lead, stride, before, here, following))
     if taps > 4:
-        total = take_one(op, careful, total, _cell(4 - lead, stride, before, here, following))
+        total = _take(op, careful, total, _cell(4 - lead, stride, before, here, following))
     return total
 
 
 @inlined
-def finish(op, total, kind, divisor, by):
+def _finish(op, total, kind, divisor, by):
     """The total's last step; a sum that starts from 0 is never −0."""
     if op == MAX:
         return total
@@ -218,7 +218,7 @@ def _line(
                     simd.constant(nothing, factor),
                 )
             total = _join_taps(op, taps, stride, lead, careful, last0, here0, next0)
-            _store(out + e * size, finish(op, total, kind, divisor, by), count)
+            _store(out + e * size, _finish(op, total, kind, divisor, by), count)
             if both:
                 for _ in range(2 * stride * stride):
                     lanes.ask(ask)
@@ -227,7 +227,7 @@ def _line(
                 lanes.ask(ask_out + LINE)
                 ask_out += 2 * LINE
                 total = _join_taps(op, taps, stride, lead, careful, last1, here1, next1)
-                _store(out + out_row + e * size, finish(op, total, kind, divisor, by), count)
+                _store(out + out_row + e * size, _finish(op, total, kind, divisor, by), count)
         e += across
     return numbers
 
