@@ -103,9 +103,9 @@ def workspace_bytes(spec, int threads) -> int:
     cdef Py_ssize_t cells, block, itemsize = 4 if spec.dtype == "float32" else 8
     cdef tuple arrays = spec.columns()
     set_windows(&columns, arrays, spec.adaptive, spec.IW, spec.KW, spec.SW, spec.DW, spec.PL)
-    cells = spec.OW + cells_of_row(&columns, spec.IW, spec.OW)
+    cells = 2 * cells_of_row(&columns, spec.IW, spec.OW)
     block = columns_of_block(&columns, spec.IW, spec.OW, spec.C)
-    cells = max(cells, cells_of_block(&columns, block, spec.C))
+    cells = spec.OW + max(cells, cells_of_block(&columns, block, spec.C))
     return threads * (cells * itemsize + LINE + APART)
 
 
@@ -161,8 +161,8 @@ cdef Py_ssize_t cells_of_block(const Windows* columns, Py_ssize_t block, Py_ssiz
 
 cdef Py_ssize_t scratch_cells(const Pooling* p) noexcept:
     if p.block:
-        return cells_of_block(&p.columns, p.block, p.C)
-    return p.OW + p.row_cells
+        return p.OW + cells_of_block(&p.columns, p.block, p.C)
+    return p.OW + 2 * p.row_cells
 
 
 cdef bint is_whole_plane(const Pooling* p) noexcept:

@@ -11,6 +11,8 @@
 #include "maxima.h"
 #include "reduce.h"
 #include "slide.h"
+#include "table.h"
+#include "walk.h"
 #include "windows.h"
 
 /* ---------------------------------------------------------------- the windows of a pooling */
@@ -33,11 +35,12 @@ INLINE int op_of(const Pooling *p)
 /* A division by a power of two is a multiplication to the bit. */
 INLINE Finish finish_of(const Pooling *p, int64_t count)
 {
-    Finish finish = {FINISH_NONE};
+    Finish finish = {.kind = FINISH_NONE, .factor = 1};
     if (p->mode == POOL_AVG) {
         const int64_t divisor = p->divisor ? p->divisor : count;
         const int exact = divisor > 0 && (divisor & (divisor - 1)) == 0;
-        finish.kind = exact ? FINISH_SCALE : FINISH_DIVIDE;
+        const int quick = divisor % 2 && divisor < LARGEST_QUOTIENT;
+        finish.kind = exact ? FINISH_SCALE : quick ? FINISH_QUOTIENT : FINISH_DIVIDE;
         finish.divisor = (real)divisor;
         finish.factor = 1 / finish.divisor;
     } else if (p->mode == POOL_LP && p->norm != 1) {
@@ -51,18 +54,21 @@ INLINE Finish finish_of(const Pooling *p, int64_t count)
 
 /* What the rows of all planes have in common. `divisors` are the columns' factors of an average's
  * divisor, or NULL where these are alike; `row` has `before` cells of nothing, `width` joined
- * cells, and then again nothing as far as windows reach. */
+ * cells, and then again nothing as far as windows reach; `nothing` has nothing else. */
 typedef struct {
     const Pooling *p;
     int op;
-    Slide slide; /* or NULL */
+    const Slides *slides; /* or NULL */
+    int in_strips;        /* whether these slide over strips too */
+    Across across;
     const real *divisors;
     real *row;
+    const real *nothing;
 } PlaneRows;
 
-static PlaneRows plane_rows_of(const Pooling *p, void *scratch)
+static PlaneRows plane_rows_of(const Pooling *p, int far, void *scratch)
 {
-    const Windows *columns = &p->columns;
+    const Windows *rows = &p->rows, *columns = &p->columns;
     PlaneRows planes = {.p = p, .op = op_of(p), .row = (real *)scratch + p->OW};
     int alike = 1;
     for (ptrdiff_t ow = 1; ow < p->OW; ow++)
@@ -73,10 +79,15 @@ static PlaneRows plane_rows_of(const Pooling *p, void *scratch)
             divisors[ow] = (real)columns->count[ow];
         planes.divisors = divisors;
     }
-    if (columns->even && p->x.w == 1 && p->out.w == 1)
-        planes.slide = slide_for(planes.op, p->rows.taps, columns->taps, columns->step,
-                                 columns->stride);
-    fill_run(planes.row, start_of(planes.op), p->row_cells);
+    if (p->x.w == 1 && p->out.w == 1)
+        planes.slides = slides_for(planes.op, rows->taps, columns);
+    if (planes.slides) {
+        planes.in_strips = !far && rows->even && rows->step == 1 && rows->taps == columns->taps
+            && rows->stride == columns->stride;
+        planes.across = (Across){p->width, columns->before, p->OW, p->out.h};
+    }
+    planes.nothing = planes.row + p->row_cells;
+    fill_run(planes.row, start_of(planes.op), 2 * p->row_cells);
     return planes;
 }
 
@@ -166,40 +177,79 @@ static void pool_joined_row(const PlaneRows *planes, const real *x, real *out, p
     }
 }
 
-/* Rows of windows from `oh` on, of at most n, that differ in nothing but their place. */
+/* Rows of windows from `oh` on, of at most n, whose averages have the same factor. */
 INLINE ptrdiff_t rows_alike(const Windows *rows, ptrdiff_t oh, ptrdiff_t n)
 {
     ptrdiff_t i = 1;
-    while (i < n && rows->first[oh + i] == rows->first[oh] + i * rows->stride
-           && rows->stop[oh + i] == rows->stop[oh] + i * rows->stride
-           && rows->count[oh + i] == rows->count[oh])
+    while (i < n && rows->count[oh + i] == rows->count[oh])
         i++;
     return i;
 }
 
-/* n rows that are alike, from `oh` on. */
-static void pool_rows(const PlaneRows *planes, const real *x, real *out, ptrdiff_t oh,
-                      ptrdiff_t n, const Finish *finish)
+/* Row `oh` of a plane, whatever its windows are. */
+static void pool_row(const PlaneRows *planes, const real *x, real *out, ptrdiff_t oh,
+                     const Finish *finish)
+{
+    const Windows *rows = &planes->p->rows;
+    pool_joined_row(planes, x + rows->first[oh] * planes->p->x.h, out, cells(rows, oh), finish);
+    if (planes->divisors)
+        divide_row(planes, (real)rows->count[oh], out);
+}
+
+/* Rows of windows from `oh` on, of at most n, that differ in nothing but their place. */
+INLINE ptrdiff_t windows_alike(const Windows *rows, ptrdiff_t oh, ptrdiff_t n)
+{
+    ptrdiff_t i = 1;
+    while (i < n && rows->first[oh + i] == rows->first[oh] + i * rows->stride
+           && cells(rows, oh + i) == cells(rows, oh))
+        i++;
+    return i;
+}
+
+/* Rows oh … oh + n − 1 of a plane, by windows that slide. */
+static void slide_rows(const PlaneRows *planes, const real *x, real *out, ptrdiff_t oh,
+                       ptrdiff_t n, const Finish *finish)
 {
     const Pooling *p = planes->p;
-    const Windows *columns = &p->columns;
-    const ptrdiff_t rows = cells(&p->rows, oh), next = p->rows.stride * p->x.h;
-    x += p->rows.first[oh] * p->x.h;
-    for (ptrdiff_t i = 0; i < n; i++) {
-        if (planes->slide) {
-            const Line line = {
-                .x = x + i * next, .rows = rows, .row = p->rows.step * p->x.h, .next = next,
-                .width = p->width, .before = columns->before, .out = out + i * p->out.h,
-                .n = p->OW, .out_h = p->out.h, .count = n - i, .finish = finish,
-                .divisors = planes->divisors, .factor = (real)p->rows.count[oh],
-            };
-            i += planes->slide(&line);
-            if (i == n)
-                return;
+    const Windows *rows = &p->rows;
+    const ptrdiff_t in_strip = planes->slides->count;
+    const ptrdiff_t high = (in_strip - 1) * rows->stride + rows->taps; /* of cells under it */
+    Strip strip = {.finish = *finish, .divisors = planes->divisors,
+                   .factor = (real)rows->count[oh]};
+    for (ptrdiff_t i = 0, count, done; i < n; i += count * done) {
+        Slide slide = planes->slides->line;
+        if (planes->in_strips && n >= in_strip) {
+            slide = planes->slides->strip;
+            count = in_strip;
+            i = least(i, n - count); /* the last strip moves back and computes rows again */
+            const ptrdiff_t top = (oh + i) * rows->stride - rows->before;
+            const ptrdiff_t below = p->height - top - high; /* rows of the picture */
+            strip.repeats = 1;
+            if (top >= 0 && below >= 0)
+                strip.repeats = least((n - i) / count, below / (count * rows->stride) + 1);
+            for (ptrdiff_t r = 0; r < high; r++)
+                strip.rows[r] = (size_t)(top + r) < (size_t)p->height ? x + (top + r) * p->x.h
+                                                                      : planes->nothing;
+        } else {
+            count = 1;
+            strip.high = cells(rows, oh + i);
+            strip.repeats = windows_alike(rows, oh + i, n - i);
+            for (ptrdiff_t r = 0; r < strip.high; r++)
+                strip.rows[r] = x + (rows->first[oh + i] + r * rows->step) * p->x.h;
+            if (strip.high == 0) {
+                strip.high = strip.repeats = 1;
+                strip.rows[0] = planes->nothing;
+            }
         }
-        pool_joined_row(planes, x + i * next, out + i * p->out.h, rows, finish);
-        if (planes->divisors)
-            divide_row(planes, (real)p->rows.count[oh], out + i * p->out.h);
+        strip.out = out + i * p->out.h;
+        strip.next = count * rows->stride * p->x.h;
+        done = slide(&planes->across, &strip);
+        if (done < strip.repeats) {
+            for (ptrdiff_t r = 0; r < count; r++)
+                pool_row(planes, x, strip.out + (done * count + r) * p->out.h,
+                         oh + i + done * count + r, finish);
+            done++;
+        }
     }
 }
 
@@ -238,11 +288,14 @@ static void maxima_row(const Pooling *p, const real *x, real *out, int64_t *indi
             maxima_across(p, x, oh, ow, 1, out, indices);
 }
 
-/* The work items are output rows; `scratch` holds OW + row_cells elements. */
+/* The work items are output rows; `scratch` holds OW + 2 · row_cells elements. */
 static void pool_planes(const Pooling *p, const void *x, void *out, int64_t *indices,
                         ptrdiff_t begin, ptrdiff_t end, void *scratch)
 {
-    const PlaneRows planes = indices ? (PlaneRows){p} : plane_rows_of(p, scratch);
+    /* What comes from beyond the caches comes fastest in the order of memory, row after row. */
+    const ptrdiff_t row_cells = p->rows.stride * p->width + p->OW;
+    const int far = (end - begin) * row_cells > FAR_BYTES / (ptrdiff_t)sizeof(real);
+    const PlaneRows planes = indices ? (PlaneRows){p} : plane_rows_of(p, far, scratch);
     Finish finish = {FINISH_NONE};
     int64_t count = -1;
     ptrdiff_t oh = begin % p->OH;
@@ -263,9 +316,12 @@ static void pool_planes(const Pooling *p, const void *x, void *out, int64_t *ind
                 count = p->rows.count[oh];
                 finish = finish_of(p, count * p->columns.count[0]);
             }
-            if (planes.slide)
-                alike = rows_alike(&p->rows, oh, least(p->OH - oh, end - item));
-            pool_rows(&planes, x_plane, out_row, oh, alike, &finish);
+            if (!planes.slides) {
+                pool_row(&planes, x_plane, out_row, oh, &finish);
+                continue;
+            }
+            alike = rows_alike(&p->rows, oh, least(p->OH - oh, end - item));
+            slide_rows(&planes, x_plane, out_row, oh, alike, &finish);
         }
     }
 }
@@ -363,28 +419,77 @@ static void pool_block(const Pooling *p, const real *x, real *out, ptrdiff_t oh,
     }
 }
 
-/* The work items are output rows, each in `channel_parts` parts. */
+/* One row of output pixels, whatever its windows are. */
+static void pool_pixels(const Pooling *p, const real *x, real *out, int64_t *indices,
+                        ptrdiff_t oh, ptrdiff_t channels, real *row)
+{
+    if (p->block)
+        for (ptrdiff_t ow = 0; ow < p->OW; ow += p->block)
+            pool_block(p, x, out, oh, ow, least(p->OW - ow, p->block), channels, row);
+    else
+        for (ptrdiff_t ow = 0; ow < p->OW; ow++)
+            pool_pixel(p, x, out, indices, oh, ow, channels);
+}
+
+/* Rows oh … oh + n − 1 of output pixels by windows that walk; their averages' divisors are alike
+ * in all columns, or else `divisors`, of which there is one row then. */
+static void walk_rows(const Pooling *p, const Walks *walks, const real *x, real *out,
+                      ptrdiff_t oh, ptrdiff_t n, ptrdiff_t channels, real *divisors, real *row)
+{
+    const Windows *rows = &p->rows, *columns = &p->columns;
+    const Walk walk = {p->width, columns->before, p->OW, p->x.w, p->out.w, p->out.h, channels};
+    Strip strip = {.finish = finish_of(p, rows->count[oh] * columns->count[0])};
+    if (divisors) {
+        for (ptrdiff_t ow = 0; ow < p->OW; ow++)
+            divisors[ow] = (real)(rows->count[oh] * columns->count[ow]);
+        strip.divisors = divisors;
+        strip.finish.kind = FINISH_DIVIDE;
+    }
+    const int square = rows->even && rows->step == 1 && rows->taps == columns->taps
+        && rows->stride == columns->stride;
+    for (ptrdiff_t i = 0, count; i < n; i += count) {
+        const int both = square && i < n - 1 && windows_alike(rows, oh + i, WALK_ROWS) == WALK_ROWS
+            && cells(rows, oh + i) == rows->taps;
+        count = both ? WALK_ROWS : 1;
+        strip.high = cells(rows, oh + i);
+        strip.out = out + i * p->out.h;
+        for (ptrdiff_t r = 0; r < strip.high + (count - 1) * rows->stride; r++)
+            strip.rows[r] = x + (rows->first[oh + i] + r * rows->step) * p->x.h;
+        const int is_done = strip.high > 0 && (both ? walks->strip : walks->line)(&walk, &strip);
+        for (ptrdiff_t r = 0; r < count && !is_done; r++)
+            pool_pixels(p, x, strip.out + r * p->out.h, NULL, oh + i + r, channels, row);
+    }
+}
+
+/* The work items are output rows, each in `channel_parts` parts. `scratch` holds OW elements, and
+ * what a block takes. */
 static void pool_channels(const Pooling *p, const void *x, void *out, int64_t *indices,
-                          ptrdiff_t begin, ptrdiff_t end, void *row)
+                          ptrdiff_t begin, ptrdiff_t end, void *scratch)
 {
     const ptrdiff_t parts = p->channel_parts, size = (p->C + parts - 1) / parts;
-    for (ptrdiff_t item = begin; item < end; item++) {
+    const Walks *walks = indices ? NULL : walks_for(op_of(p), p->rows.taps, &p->columns, size);
+    real *row = (real *)scratch + (indices ? 0 : p->OW), *divisors = NULL;
+    for (ptrdiff_t ow = 1; ow < p->OW && p->mode == POOL_AVG && !p->divisor; ow++)
+        if (p->columns.count[ow] != p->columns.count[0])
+            divisors = scratch;
+    for (ptrdiff_t item = begin, alike; item < end; item += alike) {
         const ptrdiff_t part = item % parts, oh = item / parts % p->OH, n = item / parts / p->OH;
         const ptrdiff_t c = part * size;
         const ptrdiff_t channels = p->C - c < size ? p->C - c : size;
+        alike = 1;
         if (channels <= 0)
             continue;
         const real *picture = (const real *)x + n * p->x.n + c;
         real *out_row = (real *)out + n * p->out.n + oh * p->out.h + c;
         int64_t *indices_row = indices
             ? indices + n * p->indices.n + oh * p->indices.h + c * p->indices.c : NULL;
-        if (p->block)
-            for (ptrdiff_t ow = 0; ow < p->OW; ow += p->block)
-                pool_block(p, picture, out_row, oh, ow, least(p->OW - ow, p->block), channels,
-                           row);
-        else
-            for (ptrdiff_t ow = 0; ow < p->OW; ow++)
-                pool_pixel(p, picture, out_row, indices_row, oh, ow, channels);
+        if (!walks) {
+            pool_pixels(p, picture, out_row, indices_row, oh, channels, row);
+            continue;
+        }
+        if (parts == 1)
+            alike = rows_alike(&p->rows, oh, least(p->OH - oh, end - item));
+        walk_rows(p, walks, picture, out_row, oh, alike, channels, divisors, row);
     }
 }
 

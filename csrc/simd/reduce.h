@@ -72,30 +72,32 @@ INLINE real take(int op, double norm, real sum, real v)
 
 /* ---------------------------------------------------------------- the last step */
 
-enum { FINISH_NONE, FINISH_SCALE, FINISH_DIVIDE, FINISH_ROOT2, FINISH_ROOT };
+enum { FINISH_NONE, FINISH_SCALE, FINISH_QUOTIENT, FINISH_DIVIDE, FINISH_ROOT2, FINISH_ROOT };
 
 typedef struct {
     int kind;
-    real factor;          /* of FINISH_SCALE, and about 1 / divisor */
-    real divisor;         /* of FINISH_DIVIDE */
+    real factor;          /* 1 / divisor, or 1 where there is none */
+    real divisor;         /* of FINISH_QUOTIENT and FINISH_DIVIDE */
     double exponent;      /* of FINISH_ROOT */
 } Finish;
 
-/* sum / divisor, to the bit: the remainder of an approximate quotient is exact and corrects it
- * (N. Brisebarre, J.-M. Muller and S. K. Raina, "Accelerating correctly rounded floating-point
- * division when the divisor is known in advance", 2004), unless something over- or underflows. */
+#if defined(__FMA__)
+enum { LARGEST_QUOTIENT = 1 << 20 }; /* divisors below which vquotient is exact */
+#else
+enum { LARGEST_QUOTIENT = 0 }; /* it needs fused operations */
+#endif
+
+/* sum / divisor, to the bit, and +0 for −0, where the divisor is an odd integer that is not large:
+ * the remainder of an approximate quotient corrects it (N. Brisebarre, J.-M. Muller and S. K.
+ * Raina, "Accelerating correctly rounded floating-point division when the divisor is known in
+ * advance", 2004). With an integer divisor the remainder is exact in subnormal numbers too, and
+ * with an odd one no quotient lies half-way between two of these. The remainder of infinity is
+ * NaN, in place of which any number does. */
 INLINE vec vquotient(vec sum, real divisor, real inverse)
 {
-#if defined(__FMA__)
-    /* Bits of a number without its sign grow with its size. */
-    const integer all = REAL_BITS == 32 ? 0x7fffffff : (integer)0x7fffffffffffffff;
-    const integer tiny = REAL_BITS == 32 ? 0x21800000 : (integer)0x20b0000000000000; /* 2^-60, 2^-500 */
-    const integer infinity = REAL_BITS == 32 ? 0x7f800000 : (integer)0x7ff0000000000000;
-    const vec quotient = sum * inverse;
-    if (divisor < 0x1p24 && vall(vinside(((ivec)sum & all) - tiny, infinity - tiny)))
-        return vfma(sum - quotient * divisor, vsplat(inverse), quotient);
-#endif
-    return sum / vsplat(divisor);
+    const real any = REAL_BITS == 32 ? (real)0x1p127 : (real)0x1p1023;
+    const vec quotient = sum * inverse, remainder = sum - quotient * divisor;
+    return vfma(vmin(remainder, vsplat(any)), vsplat(inverse), quotient);
 }
 
 INLINE vec vroot2(vec v)
@@ -110,8 +112,10 @@ INLINE vec vfinish(const Finish *finish, vec sum)
     switch (finish->kind) {
     case FINISH_SCALE:
         return sum * vsplat(finish->factor);
-    case FINISH_DIVIDE:
+    case FINISH_QUOTIENT:
         return vquotient(sum, finish->divisor, finish->factor);
+    case FINISH_DIVIDE:
+        return sum / finish->divisor;
     case FINISH_ROOT2:
         return vroot2(sum);
     case FINISH_ROOT:
@@ -126,6 +130,7 @@ INLINE real finished(const Finish *finish, real sum)
     switch (finish->kind) {
     case FINISH_SCALE:
         return sum * finish->factor;
+    case FINISH_QUOTIENT:
     case FINISH_DIVIDE:
         return sum / finish->divisor;
     case FINISH_ROOT2:

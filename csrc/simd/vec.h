@@ -102,6 +102,7 @@ INLINE vec vkeep(vec v)
 /* ---------------------------------------------------------------- lanes of 16 bytes
  *
  * vshuffle(a, b, from)       element i is element from[i] of a, or from[i] − VL of b; constant
+ * vneighbours(a, b, distance)  elements distance, distance + 1, … of a and b; constant
  * vload_lanes(p, step)       lane k from p + k * step
  * vstore_lanes(p, step, v)   lane k to p + k * step
  */
@@ -117,6 +118,20 @@ INLINE vec vshuffle(vec a, vec b, ivec from)
 #else
 #define vshuffle(a, b, from) __builtin_shuffle(a, b, from)
 #endif
+
+INLINE vec vneighbours(vec a, vec b, const int distance)
+{
+#if VEC_BYTES == 64 && REAL_BITS == 32
+    return (vec)_mm512_alignr_epi32((__m512i)b, (__m512i)a, distance % VL);
+#elif VEC_BYTES == 64
+    return (vec)_mm512_alignr_epi64((__m512i)b, (__m512i)a, distance % VL);
+#else
+    ivec from;
+    for (int i = 0; i < VL; i++)
+        from[i] = distance + i;
+    return vshuffle(a, b, from);
+#endif
+}
 
 typedef real lane __attribute__((vector_size(16), aligned(REAL_BITS / 8), may_alias));
 
@@ -156,6 +171,7 @@ INLINE void vstore_lanes(real *p, ptrdiff_t step, vec v)
  * vall(m)            whether m holds for every element
  * veither(m, n)      m | n, in a mask register where there are such
  * vunordered(a, b)   where a or b is NaN
+ * vordered(m, a, b)  m where neither is
  * vload_n(p, n)      the first n elements of p, 0 ≤ n ≤ VL, the others 0; reads no further
  * vstore_n(p, n, v)  writes the first n elements only
  * vbetween(a, b)     the lanes a … b − 1, for 0 ≤ a and b ≤ VL
@@ -182,6 +198,7 @@ INLINE mask vgreater(vec a, vec b) { return MM_MASK(cmp)(a, b, _CMP_GT_OQ); }
 INLINE mask vless(vec a, vec b) { return MM_MASK(cmp)(a, b, _CMP_LT_OQ); }
 INLINE mask visnan(vec a) { return MM_MASK(cmp)(a, a, _CMP_UNORD_Q); }
 INLINE mask vunordered(vec a, vec b) { return MM_MASK(cmp)(a, b, _CMP_UNORD_Q); }
+INLINE mask vordered(mask m, vec a, vec b) { return MM_MASK(mask_cmp)(m, a, b, _CMP_ORD_Q); }
 INLINE mask vfirst(ptrdiff_t n) { return (mask)((1u << n) - 1); }
 INLINE int vall(mask m) { return m == (mask)~0u; }
 INLINE mask veither(mask m, mask n) { return (mask)_kor_mask16(m, n); }
@@ -234,6 +251,7 @@ INLINE vec vselect(mask m, vec a, vec b) { return (vec)((m & (ivec)a) | (~m & (i
 #define MM(name) PASTE(_mm256_, name, _pd)
 #endif
 
+INLINE mask vordered(mask m, vec a, vec b) { return m & (mask)MM(cmp)(a, b, _CMP_ORD_Q); }
 INLINE vec vmax(vec a, vec b) { return MM(max)(a, b); }
 INLINE vec vmin(vec a, vec b) { return MM(min)(a, b); }
 INLINE int vall(mask m) { return MM(movemask)((vec)m) == (1 << VL) - 1; }
@@ -267,6 +285,7 @@ INLINE void vstore_where(mask m, real *p, vec v) { MM(maskstore)(p, (__m256i)m, 
 
 #else
 
+INLINE mask vordered(mask m, vec a, vec b) { return m & (a == a) & (b == b); }
 INLINE vec vmax(vec a, vec b) { return vselect(a > b, a, b); }
 INLINE vec vmin(vec a, vec b) { return vselect(a < b, a, b); }
 

@@ -52,6 +52,18 @@ following1, following2, following3, following4 = map(_following, (1, 2, 3, 4))
 """following2(a, b): numbers 2 … L + 1 of a and b."""
 
 
+def _preceding(distance: int) -> Any:
+    def emit(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
+        first = max(_width(a) - distance, 0)
+        return builder.shuffle_vector(a, b, _numbers(range(first, first + _width(a))))
+
+    return simd.elementwise(2, emit)
+
+
+preceding1, preceding2 = map(_preceding, (1, 2))
+"""preceding1(a, b): numbers L − 1 … 2·L − 2 of a and b."""
+
+
 def _every_second(first: int) -> Any:
     def emit(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
         return builder.shuffle_vector(a, b, _numbers(range(first, 2 * _width(a), 2)))
@@ -93,29 +105,54 @@ def lane(typingctx: Any, vector: Any, i: Any) -> Any:
 # ---------------------------------------------------------------- NaN
 
 
-def _emit_marked(
-    builder: ir.IRBuilder, marks: ir.Value, a: ir.Value, b: ir.Value
-) -> ir.Value:
-    nan = builder.fcmp_unordered("uno", a, b)
-    return builder.select(nan, ir.Constant(marks.type, [float("nan")] * _width(marks)), marks)
+@intrinsic
+def all_lanes(typingctx: Any, like: Any) -> Any:
+    """The mask of all lanes of a vector."""
+    if not isinstance(like, simd.VectorType):
+        return None
+    lanes = like.lanes
 
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+        return ir.Constant(ir.VectorType(ir.IntType(1), lanes), [1] * lanes)
 
-marked = simd.elementwise(3, _emit_marked)
-"""marked(marks, a, b): NaN in the lanes where a or b is NaN, else ``marks``."""
+    return simd.MaskType(lanes)(like), codegen
 
 
 @intrinsic
-def any_nan(typingctx: Any, vector: Any) -> Any:
-    """Whether a lane is NaN."""
-    if not isinstance(vector, simd.VectorType):
+def of_numbers(typingctx: Any, mask: Any, a: Any, b: Any) -> Any:
+    """The lanes of ``mask`` in which neither a nor b is NaN."""
+    if not isinstance(a, simd.VectorType) or a != b or mask != simd.MaskType(a.lanes):
         return None
 
     def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
-        nan = builder.fcmp_unordered("uno", args[0], args[0])
-        bits = ir.IntType(vector.lanes)
-        return builder.icmp_unsigned("!=", builder.bitcast(nan, bits), bits(0))
+        return builder.and_(args[0], builder.fcmp_ordered("ord", args[1], args[2]))
 
-    return types.boolean(vector), codegen
+    return mask(mask, a, a), codegen
+
+
+@intrinsic
+def of_both(typingctx: Any, a: Any, b: Any) -> Any:
+    """The lanes that two masks have in common."""
+    if not isinstance(a, simd.MaskType) or a != b:
+        return None
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+        return builder.and_(*args)
+
+    return a(a, a), codegen
+
+
+@intrinsic
+def is_full(typingctx: Any, mask: Any) -> Any:
+    """Whether a mask has all lanes."""
+    if not isinstance(mask, simd.MaskType):
+        return None
+    bits = ir.IntType(mask.lanes)
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+        return builder.icmp_unsigned("==", builder.bitcast(args[0], bits), bits(-1))
+
+    return types.boolean(mask), codegen
 
 
 _X86_MAXIMA = {
@@ -253,6 +290,17 @@ def emit_stream(builder: ir.IRBuilder, vector: ir.Value, pointer: ir.Value) -> N
     """What :func:`stream` does."""
     store = builder.store(vector, pointer, align=simd.BITS // 8)
     store.set_metadata("nontemporal", builder.module.add_metadata([_LANE(1)]))
+
+
+@intrinsic
+def ask(typingctx: Any, address: Any) -> Any:
+    """Ask for the line of an address, to be read soon; it may be any address."""
+
+    def codegen(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> ir.Value:
+        simd.emit_prefetch(builder, args[0])
+        return context.get_dummy_value()
+
+    return types.void(types.intp), codegen
 
 
 @intrinsic

@@ -15,6 +15,7 @@ from ...spec import Pool2dSpec
 from . import simd
 from .buffers import address
 from .jit import Kernel, call, carray, compiled, take
+from .lanes import FAR_BYTES
 from .pool_windows import (
     Axis,
     Strides,
@@ -70,9 +71,17 @@ def planes_way(
         columns.even and columns.step == 1 and dense and out[3] == size
         and slides(op, rows.taps, columns.taps, columns.stride)
     ):
+        cells = spec.N * spec.C * spec.OH * (rows.stride * spec.IW + spec.OW)
+        # What comes from beyond the caches comes fastest in the order of memory, row after row.
         straight = rows.taps == columns.taps <= STRAIGHT
+        pairs = (
+            straight and columns.stride == rows.stride < rows.taps and rows.step == 1
+            and cells * size <= FAR_BYTES
+        )
+        middle = columns.taps // 2
+        lead = middle if columns.taps % 2 and columns.before == middle else 0
         owners = [slide(
-            op, columns.taps, columns.stride, columns.taps if straight else 0, dtype
+            op, columns.taps, columns.stride, lead, columns.taps if straight else 0, pairs, dtype,
         )]
         codes[0] = owners[0].address
     else:

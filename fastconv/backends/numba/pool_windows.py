@@ -205,7 +205,8 @@ def last_step(count, q):
     divisor = q.divisor if q.divisor else count
     if divisor > 0 and divisor & (divisor - 1) == 0:
         return SCALE, float(divisor)
-    return DIVIDE if divisor < LARGEST_DIVISOR else DIVIDE_BY_MANY, float(divisor)
+    is_quick = divisor % 2 and divisor < LARGEST_DIVISOR
+    return DIVIDE if is_quick else DIVIDE_BY_MANY, float(divisor)
 
 
 @compiled

@@ -25,11 +25,11 @@ MAX, SUM, ABS, SQUARE = range(4)
 """What becomes of a cell: :data:`NAMES` says it in words."""
 NAMES = ("max", "sum", "sum_of_sizes", "sum_of_squares")
 NONE, SCALE, DIVIDE, DIVIDE_BY_MANY, ROOT = range(5)
-"""The last step: nothing, by a power of two, by another number, the square root."""
+"""The last step: nothing, by a power of two, by an odd number, by another, the square root."""
 LEVEL = 64
 """Cells of a partial sum, and partial sums of a larger one."""
-LARGEST_DIVISOR = 1 << 24
-"""Below which an integer is exact in both types."""
+LARGEST_DIVISOR = 1 << 20
+"""Odd divisors below it are those of DIVIDE."""
 
 
 def joining(op: int) -> int:
@@ -82,47 +82,26 @@ def finished(kind, divisor, total):
     return total
 
 
-_BITS = {32: (0x21800000, 0x7F800000), 64: (0x20B0000000000000, 0x7FF0000000000000)}
-"""Of 2^-60 or 2^-500, and of infinity."""
-
-
 def _emit_quotient(
     builder: ir.IRBuilder, total: ir.Value, divisor: ir.Value, inverse: ir.Value
 ) -> ir.Value:
-    """total / divisor, to the bit: the remainder of an approximate quotient is exact and
+    """total / divisor, to the bit, and +0 for −0: the remainder of an approximate quotient
     corrects it (N. Brisebarre, J.-M. Muller and S. K. Raina, "Accelerating correctly rounded
-    floating-point division when the divisor is known in advance", 2004), unless something
-    over- or underflows."""
-    if not simd.HAS_FMA or not isinstance(total.type, ir.VectorType):
-        return builder.fdiv(total, divisor)
-    width = int(total.type.count)
-    bits = 32 if isinstance(total.type.element, ir.FloatType) else 64
-    tiny, infinity = _BITS[bits]
-    integers = ir.VectorType(ir.IntType(bits), width)
-
-    def all_lanes(number: int) -> ir.Constant:
-        return ir.Constant(integers, [number] * width)
-
-    # Bits of a number without its sign grow with its size.
-    size = builder.and_(builder.bitcast(total, integers), all_lanes((1 << (bits - 1)) - 1))
-    common = builder.icmp_unsigned(
-        "<", builder.sub(size, all_lanes(tiny)), all_lanes(infinity - tiny)
+    floating-point division when the divisor is known in advance", 2004). With an integer divisor
+    the remainder is exact in subnormal numbers too, and with an odd one no quotient lies half-way
+    between two of these. The remainder of infinity is NaN, in place of which any number does."""
+    ty = total.type
+    if not simd.HAS_FMA or not isinstance(ty, ir.VectorType):
+        zero = ir.Constant(ty, [0.0] * ty.count if isinstance(ty, ir.VectorType) else 0.0)
+        return builder.fdiv(builder.fadd(total, zero), divisor)
+    any_number = 2.0**127 if isinstance(ty.element, ir.FloatType) else 2.0**1023
+    any_one = ir.Constant(ty, [any_number] * ty.count)
+    near = builder.fmul(total, inverse)
+    remainder = simd.emit_fma(builder, builder.fneg(near), divisor, total)
+    remainder = builder.select(
+        builder.fcmp_ordered("<", remainder, any_one), remainder, any_one
     )
-    mask = ir.IntType(width)
-    all_common = builder.icmp_signed("==", builder.bitcast(common, mask), mask(-1))
-    with builder.if_else(all_common, likely=True) as (then, otherwise):
-        with then:
-            near = builder.fmul(total, inverse)
-            remainder = simd.emit_fma(builder, builder.fneg(near), divisor, total)
-            quick = simd.emit_fma(builder, remainder, inverse, near)
-            quick_end = builder.block
-        with otherwise:
-            slow = builder.fdiv(total, divisor)
-            slow_end = builder.block
-    result = builder.phi(total.type)
-    result.add_incoming(quick, quick_end)
-    result.add_incoming(slow, slow_end)
-    return result
+    return simd.emit_fma(builder, remainder, inverse, near)
 
 
 _quotient = simd.elementwise(3, _emit_quotient)

@@ -16,13 +16,19 @@ import numpy as np
 from numba.core import types
 
 from . import lanes, simd
+from .buffers import LINE
 from .jit import inlined, native
-from .reductions import LEVEL, MAX, NAMES, SUM, finished, start_of
+from .reductions import DIVIDE, LEVEL, MAX, NAMES, SUM, finished, start_of
 
 WINDOWS = {(2, 1), (3, 1), (4, 1), (5, 1), (2, 2), (3, 2), (4, 2), (5, 2), (3, 3)}
 """Columns of a window and its stride, for which there is code."""
-STRAIGHT = 3
+STRAIGHT = 5
 """Windows up to so large that are as high as wide have straight code."""
+AHEAD, AHEAD_OUT = 8192, 4096
+"""Bytes by which the next lines of cells and outputs are asked for: several rows side by side are
+no stream that the processor would see."""
+BY_COLUMN = -1
+"""A last step: division by what each column has its own of."""
 
 
 def slides(op: int, high: int, wide: int, stride: int) -> bool:
@@ -53,132 +59,192 @@ def _load(masked, x, first, last, nothing):
 
 
 @inlined
-def _join(op, careful, masked, x, first, last, rows, row, marks, nothing):
-    """The rows' cells joined, and marks where one was NaN."""
-    total = nothing
-    i = 0
-    if rows % 2:
-        total = _load(masked, x, first, last, nothing)
-        if op == MAX and not careful:
-            marks = lanes.marked(marks, total, total)
-        i = 1
-    while i < rows:
-        a = _load(masked, x + i * row, first, last, nothing)
-        b = _load(masked, x + (i + 1) * row, first, last, nothing)
-        if op == MAX and not careful:
-            marks = lanes.marked(marks, a, b)
-        if i:
-            total = _take(op, careful, _take(op, careful, total, a), b)
-        else:
-            total = _take(op, careful, a, b)
-        i += 2
-    return total, marks
+def _join(op, careful, masked, x, up, first, last, rows, row, nothing):
+    """The rows from ``up`` on joined."""
+    total = _load(masked, x + up * row, first, last, nothing)
+    for i in range(1, rows):
+        v = _load(masked, x + (up + i) * row, first, last, nothing)
+        total = _take(op, careful, total, v)
+    return total
 
 
 @inlined
-def _join_at(op, careful, x, at, width, rows, row, marks, nothing):
-    """The cells at … at + L − 1 of all the rows."""
+def _numbers(masked, x, first, last, rows, row, nothing):
+    """The lanes in which no row has a NaN."""
+    numbers = lanes.all_lanes(nothing)
+    for i in range(0, rows, 2):
+        a = _load(masked, x + i * row, first, last, nothing)
+        b = _load(masked, x + min(i + 1, rows - 1) * row, first, last, nothing)
+        numbers = lanes.of_numbers(numbers, a, b)
+    return numbers
+
+
+@inlined
+def _join_at(op, careful, both, stride, x, at, width, rows, row, nothing):
+    """The cells at … at + L − 1 of the rows of one or two windows, and where these have no NaN."""
     across = simd.lanes(nothing)
     here = x + at * simd.itemsize(nothing)
-    total = nothing
+    upper = lower = nothing
+    numbers = lanes.all_lanes(nothing)
+    high = rows + stride if both else rows
     if at >= 0 and at + across <= width:
-        total, marks = _join(op, careful, False, here, 0, 0, rows, row, marks, nothing)
+        upper = _join(op, careful, False, here, 0, 0, 0, rows, row, nothing)
+        if both:
+            lower = _join(op, careful, False, here, stride, 0, 0, rows, row, nothing)
+        if op == MAX and not careful:
+            numbers = _numbers(False, here, 0, 0, high, row, nothing)
     elif at < width and at + across > 0:
-        total, marks = _join(
-            op, careful, True, here, -at, width - at, rows, row, marks, nothing
-        )
-    return total, marks
+        upper = _join(op, careful, True, here, 0, -at, width - at, rows, row, nothing)
+        if both:
+            lower = _join(op, careful, True, here, stride, -at, width - at, rows, row, nothing)
+        if op == MAX and not careful:
+            numbers = _numbers(True, here, -at, width - at, high, row, nothing)
+    return upper, lower, numbers
 
 
 @inlined
-def _cells(op, stride, careful, x, at, width, rows, row, marks, nothing):
-    """L · stride neighbours by their places modulo the stride, and marks."""
-    across = simd.lanes(nothing)
-    a, marks = _join_at(op, careful, x, at, width, rows, row, marks, nothing)
+def _apart(stride, x, y, z):
+    """L · stride neighbours by their places modulo the stride."""
     if stride == 1:
-        return a, a, a, marks
-    b, marks = _join_at(op, careful, x, at + across, width, rows, row, marks, nothing)
+        return x, x, x
     if stride == 2:
-        return lanes.even(a, b), lanes.odd(a, b), a, marks
-    c, marks = _join_at(op, careful, x, at + 2 * across, width, rows, row, marks, nothing)
-    return lanes.third0(a, b, c), lanes.third1(a, b, c), lanes.third2(a, b, c), marks
+        return lanes.even(x, y), lanes.odd(x, y), x
+    return lanes.third0(x, y, z), lanes.third1(x, y, z), lanes.third2(x, y, z)
 
 
 @inlined
-def _tap(t, stride, a, b, c, next_a, next_b, next_c):
-    """The t-th cell of every window."""
-    low, high = c, next_c
-    if t % stride == 0:
-        low, high = a, next_a
-    elif t % stride == 1:
-        low, high = b, next_b
-    distance = t // stride
+def _place(i, cells):
+    return cells[0] if i == 0 else cells[1] if i == 1 else cells[2]
+
+
+@inlined
+def _cell(to, stride, before, here, following):
+    """The cell of every window that is ``to`` columns right of where ``here`` begins."""
+    i = (to + 2 * stride) % stride
+    distance = (to + 2 * stride - i) // stride - 2
+    v, w = _place(i, here), _place(i, following)
+    if distance < 0:
+        u = _place(i, before)
+        return lanes.preceding1(u, v) if distance == -1 else lanes.preceding2(u, v)
     if distance == 1:
-        return lanes.following1(low, high)
+        return lanes.following1(v, w)
     if distance == 2:
-        return lanes.following2(low, high)
+        return lanes.following2(v, w)
     if distance == 3:
-        return lanes.following3(low, high)
+        return lanes.following3(v, w)
     if distance == 4:
-        return lanes.following4(low, high)
-    return low
+        return lanes.following4(v, w)
+    return v
+
+
+@inlined
+def _join_taps(op, taps, stride, lead, careful, before, here, following):
+    """The columns of the windows joined, ``lead`` of which are left of where ``here`` begins."""
+    total = _take(
+        op, careful, _cell(-lead, stride, before, here, following),
+        _cell(1 - lead, stride, before, here, following),
+    )
+    if taps > 2:
+        total = _take(op, careful, total, _cell(2 - lead, stride, before, here, following))
+    if taps > 3:
+        total = _take(op, careful, total, _cell(3 - lead, stride, before, here, following))
+    if taps > 4:
+        total = _take(op, careful, total, _cell(4 - lead, stride, before, here, following))
+    return total
+
+
+@inlined
+def _finish(op, total, kind, divisor, by):
+    """The total's last step; a sum that starts from 0 is never −0."""
+    if op == MAX:
+        return total
+    if kind == BY_COLUMN:
+        return simd.div(simd.add(total, simd.constant(total, 0.0)), by)
+    if kind == DIVIDE:
+        return finished(kind, divisor, total)
+    return finished(kind, divisor, simd.add(total, simd.constant(total, 0.0)))
+
+
+@inlined
+def _store(out, total, count):
+    if count == simd.lanes(total):
+        simd.store(out, total)
+    else:
+        simd.store_part(out, total, count)
 
 
 @inlined
 def _line(
-    op, taps, stride, careful, x, rows, row, width, before, out, n, kind, divisor, divisors,
-    factor, nothing,
+    op, taps, stride, lead, careful, both, x, rows, row, width, before, out, n, out_row, kind,
+    divisor, divisors, factor, nothing,
 ):
-    """One row of windows; marks say whether there was a NaN, and ``out`` is not to be used."""
+    """One row of windows or two; the lanes that met no NaN, but for which ``out`` is not to be
+    used. Vectors of cells begin ``lead`` columns behind the beginning of a window."""
     across, size = simd.lanes(nothing), simd.itemsize(nothing)
-    marks = simd.constant(nothing, 0.0)
-    a, b, c, marks = _cells(
-        op, stride, careful, x, -before, width, rows, row, marks, nothing
-    )
-    e = 0
+    numbers = lanes.all_lanes(nothing)
+    none = nothing, nothing, nothing
+    last0 = last1 = here0 = here1 = next0 = next1 = none
+    ahead = across if taps - lead > stride else 0
+    ask, ask_out = x + AHEAD, out + AHEAD_OUT
+    e = -ahead
     while e < n:
-        next_a, next_b, next_c = a, b, c
-        if e + across < n or taps > stride:
-            next_a, next_b, next_c, marks = _cells(
-                op, stride, careful, x, (e + across) * stride - before, width, rows, row, marks,
-                nothing,
+        at = (e + ahead) * stride - before + lead
+        last0, last1, here0, here1 = here0, here1, next0, next1
+        upper0, lower0, fine = _join_at(
+            op, careful, both, stride, x, at, width, rows, row, nothing
+        )
+        upper1 = upper2 = lower1 = lower2 = nothing
+        numbers = lanes.of_both(numbers, fine)
+        if stride > 1:
+            upper1, lower1, fine = _join_at(
+                op, careful, both, stride, x, at + across, width, rows, row, nothing
             )
-        total = _take(op, careful, a, _tap(1, stride, a, b, c, next_a, next_b, next_c))
-        if taps > 2:
-            v = _tap(2, stride, a, b, c, next_a, next_b, next_c)
-            total = _take(op, careful, total, v)
-        if taps > 3:
-            v = _tap(3, stride, a, b, c, next_a, next_b, next_c)
-            total = _take(op, careful, total, v)
-        if taps > 4:
-            v = _tap(4, stride, a, b, c, next_a, next_b, next_c)
-            total = _take(op, careful, total, v)
-        if op == SUM:  # one that starts from 0 is never −0
-            total = simd.add(total, simd.constant(nothing, 0.0))
-        count = min(across, n - e)
-        if op == SUM and divisors:
-            by = simd.load_part(divisors + e * size, count, simd.constant(nothing, 1.0))
-            total = simd.div(total, simd.mul(by, simd.constant(nothing, factor)))
-        elif op == SUM:
-            total = finished(kind, divisor, total)
-        if count == across:
-            simd.store(out + e * size, total)
-        else:
-            simd.store_part(out + e * size, total, count)
-        a, b, c = next_a, next_b, next_c
+            numbers = lanes.of_both(numbers, fine)
+        if stride > 2:
+            upper2, lower2, fine = _join_at(
+                op, careful, both, stride, x, at + 2 * across, width, rows, row, nothing
+            )
+            numbers = lanes.of_both(numbers, fine)
+        next0 = _apart(stride, upper0, upper1, upper2)
+        next1 = _apart(stride, lower0, lower1, lower2)
+        if ahead == 0:
+            last0, last1, here0, here1 = here0, here1, next0, next1
+        if e >= 0:
+            count = min(across, n - e)
+            by = nothing
+            if kind == BY_COLUMN:
+                by = simd.mul(
+                    simd.load_part(divisors + e * size, count, simd.constant(nothing, 1.0)),
+                    simd.constant(nothing, factor),
+                )
+            total = _join_taps(op, taps, stride, lead, careful, last0, here0, next0)
+            _store(out + e * size, _finish(op, total, kind, divisor, by), count)
+            if both:
+                for _ in range(2 * stride * stride):
+                    lanes.ask(ask)
+                    ask += LINE
+                lanes.ask(ask_out)
+                lanes.ask(ask_out + LINE)
+                ask_out += 2 * LINE
+                total = _join_taps(op, taps, stride, lead, careful, last1, here1, next1)
+                _store(out + out_row + e * size, _finish(op, total, kind, divisor, by), count)
         e += across
-    return marks
+    return numbers
 
 
 @cache
-def slide(op: int, taps: int, stride: int, high: int, dtype: np.dtype[Any]) -> Any:
+def slide(
+    op: int, taps: int, stride: int, lead: int, high: int, pairs: bool, dtype: np.dtype[Any]
+) -> Any:
     """The native function (x, rows, row, following, width, before, out, n, out_row, count, kind,
     divisor, divisors, factor).
 
     Of ``count`` rows of n windows that differ in nothing but their place: those in x lie
     ``following`` bytes apart, those in out ``out_row``. ``divisors`` is 0 or the address of
     what each average is divided by, times ``factor``. Windows of ``high`` rows, unless that is 0,
-    have straight code.
+    have straight code; with ``pairs`` they lie ``stride`` rows apart, and two go at once. ``lead``
+    is how many columns are outside the picture before the first window, or 0 if that is only known
+    to ``before``.
     """
     zero = dtype.type(0)
 
@@ -187,25 +253,38 @@ def slide(op: int, taps: int, stride: int, high: int, dtype: np.dtype[Any]) -> A
         factor,
     ):
         nothing = start_of(op, simd.splat(zero))
-        for _ in range(count):
-            if high and rows == high:
-                marks = _line(
-                    op, taps, stride, False, x, high, row, width, before, out, n, kind, divisor,
-                    divisors, factor, nothing,
+        if divisors:
+            kind = BY_COLUMN
+        i = 0
+        while i < count:
+            done = 1
+            if pairs and rows == high and i + 2 <= count:
+                done = 2
+                numbers = _line(
+                    op, taps, stride, lead, False, True, x, high, row, width, before, out, n,
+                    out_row, kind, divisor, divisors, factor, nothing,
+                )
+            elif high and rows == high:
+                numbers = _line(
+                    op, taps, stride, lead, False, False, x, high, row, width, before, out, n,
+                    out_row, kind, divisor, divisors, factor, nothing,
                 )
             else:
-                marks = _line(
-                    op, taps, stride, False, x, rows, row, width, before, out, n, kind, divisor,
-                    divisors, factor, nothing,
+                numbers = _line(
+                    op, taps, stride, lead, False, False, x, rows, row, width, before, out, n,
+                    out_row, kind, divisor, divisors, factor, nothing,
                 )
-            if op == MAX and lanes.any_nan(marks):
-                _line(
-                    op, taps, stride, True, x, rows, row, width, before, out, n, kind, divisor,
-                    divisors, factor, nothing,
-                )
-            x += following
-            out += out_row
+            if op == MAX and not lanes.is_full(numbers):
+                for r in range(done):
+                    _line(
+                        op, taps, stride, lead, True, False, x + r * following, rows, row, width,
+                        before, out + r * out_row, n, out_row, kind, divisor, divisors, factor,
+                        nothing,
+                    )
+            x += done * following
+            out += done * out_row
+            i += done
 
     word, real = types.intp, types.float64
-    name = f"slide_{NAMES[op]}_{taps}_{stride}_{high}_{dtype.name}"
+    name = f"slide_{NAMES[op]}_{taps}_{stride}_{lead}_{high}_{pairs:d}_{dtype.name}"
     return native(slide, name, *[word] * 11, real, word, real)
