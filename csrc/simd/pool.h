@@ -82,8 +82,10 @@ static PlaneRows plane_rows_of(const Pooling *p, int far, void *scratch)
     if (p->x.w == 1 && p->out.w == 1)
         planes.slides = slides_for(planes.op, rows->taps, columns);
     if (planes.slides) {
+        /* Planes of hardly a strip are not worth setting it up, unless windows share rows. */
         planes.in_strips = !far && rows->even && rows->step == 1 && rows->taps == columns->taps
-            && rows->stride == columns->stride;
+            && rows->stride == columns->stride
+            && (rows->taps > rows->stride || p->OH >= 2 * planes.slides->count);
         planes.across = (Across){p->width, columns->before, p->OW, p->out.h};
     }
     planes.nothing = planes.row + p->row_cells;

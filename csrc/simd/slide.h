@@ -288,6 +288,8 @@ typedef struct {
     } \
     static ptrdiff_t slide_line_##op##taps##stride(const Across *across, const Strip *strip) \
     { \
+        if (taps < 4 && strip->high == taps) \
+            return slide_strips(op, taps, stride, 0, taps, 1, across, strip); \
         return slide_strips(op, taps, stride, 0, strip->high, 1, across, strip); \
     }
 #define ALL_SLIDES(X, op) \
