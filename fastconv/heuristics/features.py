@@ -203,30 +203,42 @@ def planar(spec: Conv2dSpec, lanes: int) -> Features:
     layer where these lie side by side."""
     icg, taps = spec.IC // spec.G, spec.KH * spec.KW
     last = spec.layout == "NHWC" and spec.IC > 1
-    along_channels = last and spec.IC == spec.OC == spec.G and lanes < 4 * spec.G
+    depthwise_last = last and spec.IC == spec.OC == spec.G
+    along_channels = depthwise_last and lanes < 4 * spec.G
+    # Few channels and the pixels of a row are one long row of cells.
+    interleaved = depthwise_last and not along_channels and spec.SH * spec.SW == 1
     turned = last and not along_channels
     found = traffic(spec)
     if along_channels:
         found["planes"], found["rows"] = spec.N, spec.N * spec.OH
         sums = spec.N * spec.OH * spec.OW * up(spec.OC, lanes) / lanes
+    elif interleaved:
+        found["planes"], found["rows"] = spec.N, spec.N * spec.OH
+        sums = spec.N * spec.OH * up(spec.OC * spec.OW, lanes) / lanes
     else:
         found["planes"], found["rows"] = spec.N * spec.OC, spec.N * spec.OC * spec.OH
         sums = spec.N * spec.OC * spec.OH * up(spec.OW, lanes) / lanes
     # One plane by one 3×3 kernel rolls down the rows, and keeps what it has loaded.
-    rolls = icg == 1 and spec.KH == spec.KW == 3 and spec.DH == spec.DW == 1 and spec.SW <= 2
+    rolls = icg == 1 and spec.KH == spec.KW == 3 and spec.DH == spec.DW == 1 and spec.SW <= 2 \
+        and not interleaved
     found["sums"], found["rolled"] = (0.0, sums) if rolls else (sums, 0.0)
     # Kernels of few rows on one channel each read the picture in place.
     plain_steps = (spec.SH, spec.SW) == (1, 1) or (
         (spec.SH, spec.SW, spec.DH, spec.DW) == (2, 2, 1, 1))
-    straight = spec.OC == spec.G and 2 <= spec.KH <= 7 and plain_steps and not last
+    straight = spec.OC == spec.G and 2 <= spec.KH <= 7 and plain_steps \
+        and (interleaved or not last)
     products = found["sums"] * icg * taps
     found["vectors"], found["straight"] = (0.0, products) if straight else (products, 0.0)
     # What lies in no vector's order is copied for every tile of a few rows.
     x, out = spec.N * spec.IC * spec.IH * spec.IW, spec.N * spec.OC * spec.OH * spec.OW
     copied = x * (1 + spec.KH / 8)
     strided = spec.SW > 1 and not along_channels and not straight
-    found["turned"] = copied + out if turned else copied if strided and spec.SW > 2 else 0.0
-    found["turned_far"] = x + out if turned and far(spec) else 0
+    found["turned"] = found["turned_few"] = 0.0
+    if interleaved:  # which the Numba wing turns
+        found["turned_few"] = copied + out
+    elif turned or (strided and spec.SW > 2):
+        found["turned"] = copied + out * turned
+    found["turned_far"] = x + out if turned and not interleaved and far(spec) else 0
     found["strided"] = x if strided else 0
     found["strided_rows"] = spec.N * spec.IC * spec.IH if strided else 0
     return found
