@@ -39,7 +39,7 @@ from .reductions import (
     total_of_line,
     windows_apart,
 )
-from .sliding import STRAIGHT, slide, slides
+from .sliding import STRAIGHT, slide, slides, strip_rows
 
 FURTHER = 4 * simd.BITS // 32
 """Cells of joined rows that may be read beyond the last."""
@@ -74,14 +74,15 @@ def planes_way(
         cells = spec.N * spec.C * spec.OH * (rows.stride * spec.IW + spec.OW)
         # What comes from beyond the caches comes fastest in the order of memory, row after row.
         straight = rows.taps == columns.taps <= STRAIGHT
-        pairs = (
+        shares = (
             straight and columns.stride == rows.stride < rows.taps and rows.step == 1
             and cells * size <= FAR_BYTES
         )
         middle = columns.taps // 2
         lead = middle if columns.taps % 2 and columns.before == middle else 0
         owners = [slide(
-            op, columns.taps, columns.stride, lead, columns.taps if straight else 0, pairs, dtype,
+            op, columns.taps, columns.stride, lead, columns.taps if straight else 0,
+            strip_rows(columns.taps, columns.stride) if shares else 1, dtype,
         )]
         codes[0] = owners[0].address
     else:

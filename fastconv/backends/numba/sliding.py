@@ -40,6 +40,12 @@ def slides(op: int, high: int, wide: int, stride: int) -> bool:
     )
 
 
+def strip_rows(taps: int, stride: int) -> int:
+    """Rows of windows that go along together where they share cells: as many as there are
+    registers for, and as share many."""
+    return 4 if simd.BITS == 512 and taps < 4 and stride == 1 else 2
+
+
 @inlined
 def _take(op, careful, total, v):
     """A maximum that may lose a NaN, unless ``careful``."""
@@ -69,37 +75,64 @@ def _join(op, careful, masked, x, up, first, last, rows, row, nothing):
 
 
 @inlined
-def _numbers(masked, x, first, last, rows, row, nothing):
-    """The lanes in which no row has a NaN."""
-    numbers = lanes.all_lanes(nothing)
-    for i in range(0, rows, 2):
+def _numbers_of_two(numbers, masked, x, i, first, last, rows, row, nothing):
+    """``numbers`` less the lanes in which row i or the next one has a NaN, as far as there are
+    such rows."""
+    if i < rows:
         a = _load(masked, x + i * row, first, last, nothing)
-        b = _load(masked, x + min(i + 1, rows - 1) * row, first, last, nothing)
-        numbers = lanes.of_numbers(numbers, a, b)
+        b = _load(masked, x + (i + 1) * row, first, last, nothing) if i + 1 < rows else a
+        return lanes.of_numbers(numbers, a, b)
     return numbers
 
 
 @inlined
-def _join_at(op, careful, both, stride, x, at, width, rows, row, nothing):
-    """The cells at … at + L − 1 of the rows of one or two windows, and where these have no NaN."""
+def _numbers(masked, x, first, last, rows, row, nothing):
+    """The lanes in which no row has a NaN. Of a few rows without a loop, because LLVM unrolls none
+    that carries a mask."""
+    numbers = lanes.all_lanes(nothing)
+    numbers = _numbers_of_two(numbers, masked, x, 0, first, last, rows, row, nothing)
+    numbers = _numbers_of_two(numbers, masked, x, 2, first, last, rows, row, nothing)
+    numbers = _numbers_of_two(numbers, masked, x, 4, first, last, rows, row, nothing)
+    numbers = _numbers_of_two(numbers, masked, x, 6, first, last, rows, row, nothing)
+    for i in range(8, rows, 2):
+        numbers = _numbers_of_two(numbers, masked, x, i, first, last, rows, row, nothing)
+    return numbers
+
+
+@inlined
+def _join_all(op, careful, masked, count, stride, x, first, last, rows, row, nothing):
+    """The rows of ``count`` windows, which share some, and where these have no NaN."""
+    second = third = fourth = nothing
+    numbers = lanes.all_lanes(nothing)
+    top = _join(op, careful, masked, x, 0, first, last, rows, row, nothing)
+    if count > 1:
+        second = _join(op, careful, masked, x, stride, first, last, rows, row, nothing)
+    if count > 2:
+        third = _join(op, careful, masked, x, 2 * stride, first, last, rows, row, nothing)
+        fourth = _join(op, careful, masked, x, 3 * stride, first, last, rows, row, nothing)
+    if op == MAX and not careful:
+        high = rows + (count - 1) * stride
+        numbers = _numbers(masked, x, first, last, high, row, nothing)
+    return (top, second, third, fourth), numbers
+
+
+@inlined
+def _join_at(op, careful, count, stride, x, at, width, rows, row, nothing):
+    """The cells at … at + L − 1 of the rows of one window, two or four, and where these have no
+    NaN."""
     across = simd.lanes(nothing)
     here = x + at * simd.itemsize(nothing)
-    upper = lower = nothing
+    joined = nothing, nothing, nothing, nothing
     numbers = lanes.all_lanes(nothing)
-    high = rows + stride if both else rows
     if at >= 0 and at + across <= width:
-        upper = _join(op, careful, False, here, 0, 0, 0, rows, row, nothing)
-        if both:
-            lower = _join(op, careful, False, here, stride, 0, 0, rows, row, nothing)
-        if op == MAX and not careful:
-            numbers = _numbers(False, here, 0, 0, high, row, nothing)
+        joined, numbers = _join_all(
+            op, careful, False, count, stride, here, 0, 0, rows, row, nothing
+        )
     elif at < width and at + across > 0:
-        upper = _join(op, careful, True, here, 0, -at, width - at, rows, row, nothing)
-        if both:
-            lower = _join(op, careful, True, here, stride, -at, width - at, rows, row, nothing)
-        if op == MAX and not careful:
-            numbers = _numbers(True, here, -at, width - at, high, row, nothing)
-    return upper, lower, numbers
+        joined, numbers = _join_all(
+            op, careful, True, count, stride, here, -at, width - at, rows, row, nothing
+        )
+    return joined, numbers
 
 
 @inlined
@@ -175,66 +208,79 @@ def _store(out, total, count):
 
 @inlined
 def _line(
-    op, taps, stride, lead, careful, both, x, rows, row, width, before, out, n, out_row, kind,
+    op, taps, stride, lead, careful, count, x, rows, row, width, before, out, n, out_row, kind,
     divisor, divisors, factor, nothing,
 ):
-    """One row of windows or two; the lanes that met no NaN, but for which ``out`` is not to be
-    used. Vectors of cells begin ``lead`` columns behind the beginning of a window."""
+    """One row of windows, two or four; the lanes that met no NaN, but for which ``out`` is not to
+    be used. Vectors of cells begin ``lead`` columns behind the beginning of a window."""
     across, size = simd.lanes(nothing), simd.itemsize(nothing)
     numbers = lanes.all_lanes(nothing)
     none = nothing, nothing, nothing
-    last0 = last1 = here0 = here1 = next0 = next1 = none
+    last = here = following = none, none, none, none
     ahead = across if taps - lead > stride else 0
     ask, ask_out = x + AHEAD, out + AHEAD_OUT
     e = -ahead
     while e < n:
         at = (e + ahead) * stride - before + lead
-        last0, last1, here0, here1 = here0, here1, next0, next1
-        upper0, lower0, fine = _join_at(
-            op, careful, both, stride, x, at, width, rows, row, nothing
-        )
-        upper1 = upper2 = lower1 = lower2 = nothing
+        last, here = here, following
+        a, fine = _join_at(op, careful, count, stride, x, at, width, rows, row, nothing)
         numbers = lanes.of_both(numbers, fine)
+        b = c = nothing, nothing, nothing, nothing
         if stride > 1:
-            upper1, lower1, fine = _join_at(
-                op, careful, both, stride, x, at + across, width, rows, row, nothing
+            b, fine = _join_at(
+                op, careful, count, stride, x, at + across, width, rows, row, nothing
             )
             numbers = lanes.of_both(numbers, fine)
         if stride > 2:
-            upper2, lower2, fine = _join_at(
-                op, careful, both, stride, x, at + 2 * across, width, rows, row, nothing
+            c, fine = _join_at(
+                op, careful, count, stride, x, at + 2 * across, width, rows, row, nothing
             )
             numbers = lanes.of_both(numbers, fine)
-        next0 = _apart(stride, upper0, upper1, upper2)
-        next1 = _apart(stride, lower0, lower1, lower2)
+        following = (
+            _apart(stride, a[0], b[0], c[0]), _apart(stride, a[1], b[1], c[1]),
+            _apart(stride, a[2], b[2], c[2]), _apart(stride, a[3], b[3], c[3]),
+        )
         if ahead == 0:
-            last0, last1, here0, here1 = here0, here1, next0, next1
+            last, here = here, following
         if e >= 0:
-            count = min(across, n - e)
+            part = min(across, n - e)
             by = nothing
             if kind == BY_COLUMN:
                 by = simd.mul(
-                    simd.load_part(divisors + e * size, count, simd.constant(nothing, 1.0)),
+                    simd.load_part(divisors + e * size, part, simd.constant(nothing, 1.0)),
                     simd.constant(nothing, factor),
                 )
-            total = _join_taps(op, taps, stride, lead, careful, last0, here0, next0)
-            _store(out + e * size, _finish(op, total, kind, divisor, by), count)
-            if both:
-                for _ in range(2 * stride * stride):
+            if count > 1:
+                for _ in range(count * stride * stride):
                     lanes.ask(ask)
                     ask += LINE
-                lanes.ask(ask_out)
-                lanes.ask(ask_out + LINE)
-                ask_out += 2 * LINE
-                total = _join_taps(op, taps, stride, lead, careful, last1, here1, next1)
-                _store(out + out_row + e * size, _finish(op, total, kind, divisor, by), count)
+                for _ in range(count):
+                    lanes.ask(ask_out)
+                    ask_out += LINE
+            to = out + e * size
+            total = _join_taps(op, taps, stride, lead, careful, last[0], here[0], following[0])
+            _store(to, _finish(op, total, kind, divisor, by), part)
+            if count > 1:
+                total = _join_taps(
+                    op, taps, stride, lead, careful, last[1], here[1], following[1]
+                )
+                _store(to + out_row, _finish(op, total, kind, divisor, by), part)
+            if count > 2:
+                total = _join_taps(
+                    op, taps, stride, lead, careful, last[2], here[2], following[2]
+                )
+                _store(to + 2 * out_row, _finish(op, total, kind, divisor, by), part)
+                total = _join_taps(
+                    op, taps, stride, lead, careful, last[3], here[3], following[3]
+                )
+                _store(to + 3 * out_row, _finish(op, total, kind, divisor, by), part)
         e += across
     return numbers
 
 
 @cache
 def slide(
-    op: int, taps: int, stride: int, lead: int, high: int, pairs: bool, dtype: np.dtype[Any]
+    op: int, taps: int, stride: int, lead: int, high: int, strip: int, dtype: np.dtype[Any]
 ) -> Any:
     """The native function (x, rows, row, following, width, before, out, n, out_row, count, kind,
     divisor, divisors, factor).
@@ -242,9 +288,9 @@ def slide(
     Of ``count`` rows of n windows that differ in nothing but their place: those in x lie
     ``following`` bytes apart, those in out ``out_row``. ``divisors`` is 0 or the address of
     what each average is divided by, times ``factor``. Windows of ``high`` rows, unless that is 0,
-    have straight code; with ``pairs`` they lie ``stride`` rows apart, and two go at once. ``lead``
-    is how many columns are outside the picture before the first window, or 0 if that is only known
-    to ``before``.
+    have straight code; with a ``strip`` of more than 1 they lie ``stride`` rows apart, and so
+    many go at once. ``lead`` is how many columns are outside the picture before the first window,
+    or 0 if that is only known to ``before``.
     """
     zero = dtype.type(0)
 
@@ -258,26 +304,26 @@ def slide(
         i = 0
         while i < count:
             done = 1
-            if pairs and rows == high and i + 2 <= count:
-                done = 2
+            if strip > 1 and rows == high and i + strip <= count:
+                done = strip
                 numbers = _line(
-                    op, taps, stride, lead, False, True, x, high, row, width, before, out, n,
+                    op, taps, stride, lead, False, strip, x, high, row, width, before, out, n,
                     out_row, kind, divisor, divisors, factor, nothing,
                 )
             elif high and rows == high:
                 numbers = _line(
-                    op, taps, stride, lead, False, False, x, high, row, width, before, out, n,
+                    op, taps, stride, lead, False, 1, x, high, row, width, before, out, n,
                     out_row, kind, divisor, divisors, factor, nothing,
                 )
             else:
                 numbers = _line(
-                    op, taps, stride, lead, False, False, x, rows, row, width, before, out, n,
+                    op, taps, stride, lead, False, 1, x, rows, row, width, before, out, n,
                     out_row, kind, divisor, divisors, factor, nothing,
                 )
             if op == MAX and not lanes.is_full(numbers):
                 for r in range(done):
                     _line(
-                        op, taps, stride, lead, True, False, x + r * following, rows, row, width,
+                        op, taps, stride, lead, True, 1, x + r * following, rows, row, width,
                         before, out + r * out_row, n, out_row, kind, divisor, divisors, factor,
                         nothing,
                     )
@@ -286,5 +332,5 @@ def slide(
             i += done
 
     word, real = types.intp, types.float64
-    name = f"slide_{NAMES[op]}_{taps}_{stride}_{lead}_{high}_{pairs:d}_{dtype.name}"
+    name = f"slide_{NAMES[op]}_{taps}_{stride}_{lead}_{high}_{strip}_{dtype.name}"
     return native(slide, name, *[word] * 11, real, word, real)
