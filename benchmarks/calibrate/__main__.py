@@ -121,6 +121,10 @@ def _report(console: Console, held_out: Sequence[Measured]) -> None:
                 if found:
                     how = "plan" if packed else "functional"
                     console.print(f"{op}, {how}, {precision}: {summary(found)}", highlight=False)
+                    one = losses(
+                        held_out, op, packed=packed, precision=precision, without="numba")
+                    console.print(f"    where Numba is not installed: {summary(one)}",
+                                  highlight=False)
                 if op == "conv2d" and packed and precision == "default":
                     worst = sorted(found, key=lambda loss: -loss.ratio)[:WORST]
     table = Table("loss", "call", "chosen", "best", title="worst choices", title_justify="left")

@@ -25,10 +25,14 @@ class Loss:
     ratio: float
 
 
-def losses(measured: Sequence[Measured], op: str, *, packed: bool, precision: str) -> list[Loss]:
-    """The choices of the present prices against the measurements."""
+def losses(
+    measured: Sequence[Measured], op: str, *, packed: bool, precision: str, without: str = ""
+) -> list[Loss]:
+    """The choices of the present prices against the measurements; of those who have no backend
+    ``without``."""
     rows: Mapping[str, Kernel] = {
-        row.name: row for row in registry.rows(op) if not registry.too_inexact(row, precision)
+        row.name: row for row in registry.rows(op)
+        if not registry.too_inexact(row, precision) and row.backend != without
     }
     found = []
     for m in measured:
