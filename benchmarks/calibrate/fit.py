@@ -28,6 +28,8 @@ BELIEF, DOUBT = 0.05, math.log(4)
 """A price without evidence stays near the one before: off by a factor of four costs as much as
 being wrong by this share on one call."""
 
+LEAST_TEAM = 2e-6
+"""Seconds: no team of threads starts and meets again in less, whatever noise says."""
 STALLED, STALL = 2.0, 1e-4
 """Two threads that took so many times longer than one, and so many seconds more, were waiting
 for other work."""
@@ -110,4 +112,4 @@ def _threads(times: Sequence[Times], call: float) -> dict[str, float]:
     one, two = np.array(both).T
     table = np.c_[np.ones(len(one)), one / 2]
     found, _ = nnls(table / two[:, None], np.maximum(two - one / 2, 0) / two)
-    return {TEAM: float(found[0]), SERIAL: float(min(1.0, found[1]))}
+    return {TEAM: max(LEAST_TEAM, float(found[0])), SERIAL: float(min(1.0, found[1]))}

@@ -33,7 +33,9 @@ ANY = "any"
 # Prices that are no feature's: seconds of an empty call, seconds that a team of threads costs,
 # and the share of the work that stays on one thread.
 CALL, TEAM, SERIAL = "call", "team", "serial"
-SPECIAL = (CALL, TEAM, SERIAL)
+PACK_CALL = "pack_calls"
+"""What a call that packs costs beside the weights; no thread shares it."""
+SPECIAL = (CALL, TEAM, SERIAL, PACK_CALL)
 
 
 # What a row's prediction is multiplied with in a choice: a gain within the model's error is
@@ -118,7 +120,7 @@ def _seconds(
     if threads > 1:
         serial = price.get(SERIAL, 0.0)
         work = work * (serial + (1 - serial) / threads) + price.get(TEAM, 0.0)
-    return price[CALL] + work
+    return price[CALL] + (0.0 if packed else price.get(PACK_CALL, 0.0)) + work
 
 
 def rank(

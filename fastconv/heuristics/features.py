@@ -75,6 +75,7 @@ def traffic(spec: Conv2dSpec) -> Features:
         "bytes_far": beyond((x + out) * size),
         "weight_bytes": weights * size,
         "weight_bytes_far": beyond(weights * size),
+        "pack_calls": 1,
         "pack_bytes": weights * size,
     }
 
@@ -256,7 +257,7 @@ def winograd1d(spec: Conv2dSpec, lanes: int) -> Features:
         spec.N * (spec.IC + spec.OC) * spec.OH * spec.OW
         if spec.layout == "NHWC" and spec.IC > 1 else 0.0
     )
-    found["pack_calls"], found["pack_points"] = 1, spec.OC * icg * spec.KH * spec.KW
+    found["pack_points"] = spec.OC * icg * spec.KH * spec.KW
     return found
 
 
@@ -281,7 +282,7 @@ def winograd_planar(spec: Conv2dSpec, lanes: int) -> Features:
         found["strided"] = 1.5 * spec.N * spec.IC * spec.IH * spec.IW
     if spec.layout == "NHWC" and spec.OC > 1 and not along_channels:
         found["strided"] += spec.N * spec.OC * spec.OH * spec.OW
-    found["pack_calls"], found["pack_points"] = 1, spec.OC * (spec.IC // spec.G) * 36
+    found["pack_points"] = spec.OC * (spec.IC // spec.G) * 36
     return found
 
 
