@@ -81,4 +81,5 @@ def test_first_use_compiles_nothing_else(tmp_path: Path) -> None:
     """One call, one process: only the functions that this call runs."""
     _call(tmp_path)
     names = {path.name.split(".")[1].rsplit("_", 1)[0] for path in tmp_path.rglob("*.nbi")}
-    assert names == {"run_serial", "planes_float32", "slide_max_2_2_2_float32"}
+    slide, = names - {"run_serial", "planes_float32"}
+    assert slide.startswith("slide_max_2_2_")
