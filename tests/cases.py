@@ -110,6 +110,7 @@ CONV_TILES = (
         for h, w in product((1, 2, 3, 4), (1, 2, 3, 4))
     ),
     _conv("tile_blocks", 1, 17, (31, 30), 33, (3, 3), padding=1),
+    _conv("tiles_sharing_vectors", 2, 3, (45, 21), 5, (3, 3), padding=1),
     _conv("tile_columns", 1, 2, (9, 150), 3, (3, 3), padding=1),
     _conv("tiles_of_pictures", 9, 20, (7, 7), 17, (3, 3), padding=1),
     _conv("tiles_two_chunks", 1, 70, (9, 9), 65, (3, 3), padding=1),
@@ -149,6 +150,10 @@ CONV_ROWS = (
     _conv("rows", 1, 3, (70, 130), 17, (3, 3), padding=1),
     _conv("rows_wide", 2, 2, (7, 530), 18, (3, 3), padding=1),
     _conv("rows_s2_dilated", 1, 3, (41, 90), 20, (3, 3), stride=2, dilation=3, padding=3),
+    _conv("rows_s4", 1, 2, (9, 150), 19, (4, 4), stride=4, padding=1),
+    _conv("rows_s4_two_of_four", 2, 3, (11, 70), 5, (3, 2), stride=4),
+    _conv("rows_s8_three_of_eight", 1, 2, (18, 300), 5, (9, 3), stride=8, padding=2),
+    _conv("rows_s16", 1, 3, (33, 290), 18, (16, 16), stride=16, padding=(0, 5)),
     _conv("rows_s3_5x5", 1, 2, (12, 97), 19, (5, 5), stride=3, padding=2),
     _conv("rows_of_groups", 1, 4, (9, 67), 36, (3, 3), groups=2, padding=1),
 )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastconv.backends.tile_rows import tile_rows_of
+from fastconv.backends.tile_rows import APART, tile_rows_of
 from fastconv.backends.winograd import points, transforms
 from fastconv.dispatch import available
 from fastconv.registry import WINOGRAD
@@ -97,6 +97,27 @@ def _empty(order: str, n: int, c: int, h: int, w: int, dtype: str) -> Any:
     if order == "NCHW":
         return np.full((n, c, h, w), np.nan, dtype)
     return np.full((n, h, w, c), np.nan, dtype).transpose(0, 3, 1, 2)
+
+
+def test_rows_share_vectors_only_where_that_gains() -> None:
+    shared = 0
+    for channels in (1, 3, 8):
+        for height in range(1, 60):
+            for width in range(1, 100, 3):
+                spec = Conv2dSpec.of((1, channels, height, width), (4, channels, 3, 3), padding=1)
+                wide, narrow = (tile_rows_of(spec, 512, may) for may in (False, True))
+                if narrow.together == 1:
+                    continue
+                tasks = [
+                    -(-min(narrow.together, narrow.rows - row) * narrow.lanes // 16)
+                    for row in range(0, narrow.rows, narrow.together)
+                ]
+                context = (channels, height, width)
+                assert len(tasks) == narrow.tasks, context
+                assert max(tasks) == narrow.most, context
+                assert APART * sum(tasks) < wide.rows * wide.vectors, context
+                shared += 1
+    assert shared
 
 
 @pytest.mark.parametrize("wing", ["cython", "numba"])

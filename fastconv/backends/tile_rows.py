@@ -68,9 +68,13 @@ def tile_rows_of(spec: Conv2dSpec, vector_bits: int, narrow: bool = False) -> Ti
 def _together(rows: int, tiles: int, lanes: int, most: int) -> int:
     """How many rows of tiles fill ``most`` vectors best, if that gains more than it costs to take
     them apart again."""
+
+    def of_task(n: int) -> int:
+        return -(-n * (tiles + 1) // lanes)
+
     def vectors(n: int) -> int:
         """Of all rows, n by n."""
-        return rows // n * -(-n * (tiles + 1) // lanes) + -(-rows % n * (tiles + 1) // lanes)
+        return rows // n * of_task(n) + of_task(rows % n)
 
     able = range(1, min(rows, most * lanes // (tiles + 1)) + 1)
     best = min(able, key=vectors, default=1)

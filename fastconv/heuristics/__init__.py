@@ -99,16 +99,17 @@ def _seconds(
     lanes = max(1, vector_bytes // itemsize(spec.dtype))
     if isinstance(spec, ConvPool2dSpec):
         # Both parts find the maps in the cache, or one never writes them at all.
-        convolution, pooling = (replace(row, op="conv2d"),
-                                replace(row, op="pool2d", algorithm="direct"))
-        parts = maps_nearby(spec, row.algorithm, lanes)
-        known = {convolution.algorithm: parts[0]}
-        took = _seconds(convolution, spec.conv, threads, packed, vector_bytes, processor, known)
+        of_conv, of_pool = maps_nearby(spec, row.algorithm, lanes)
+        took = _seconds(
+            replace(row, op="conv2d"), spec.conv, threads, packed, vector_bytes, processor,
+            {row.algorithm: of_conv},
+        )
         if (row.algorithm, row.backend) in _POOLING_IN_TILES and spec.is_quartered:
             return took
-        known = {pooling.algorithm: parts[1]}
         return took + _seconds(
-            pooling, spec.pool, threads, packed, vector_bytes, processor, known)
+            replace(row, op="pool2d", algorithm="direct"), spec.pool, threads, packed,
+            vector_bytes, processor, {"direct": of_pool},
+        )
     found = known.get(row.algorithm)
     if found is None:
         found = known[row.algorithm] = counts(row.op, row.algorithm, spec, lanes)
