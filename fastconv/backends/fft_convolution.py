@@ -184,6 +184,7 @@ def _made(
             made[..., part, :] = spectra.transpose(3, 4, 0, 1, 2)
         else:
             made[:, part] = spectra
+        del spectra  # before more is made
     return made
 
 
@@ -192,7 +193,7 @@ def _spectra_of(library: Library, plan: Plan, w: Array) -> Spectra:
     before they are put there, unless most rows hold one."""
     transforms = library.transforms
     columns = _spread(library, w.swapaxes(-1, -2), plan.columns).swapaxes(-1, -2)
-    if 2 * plan.rows.k >= plan.rows.size:
+    if plan.rows.dense:
         lines = transforms.rfft(_spread(library, columns, plan.rows))
     else:
         lines = _spread(library, transforms.rfft(columns), plan.rows)

@@ -108,6 +108,11 @@ class Axis:
         )
 
     @property
+    def dense(self) -> bool:
+        """Whether most cells of a kernel's transform hold a tap."""
+        return 2 * self.k >= self.size
+
+    @property
     def coincide(self) -> bool:
         """Whether the kernel is wider than a transform, which then is a circular picture."""
         return extent(self.k, self.spacing) > self.size
@@ -222,11 +227,12 @@ class Plan:
 
     def making_bytes(self) -> int:
         """Peak scratch, beside the spectra themselves, while they are made."""
-        real = self.rows.k * self.columns.size * self.itemsize
+        real = self.columns.size * self.itemsize
         rows = self.rows.k * (self.columns.size // 2 + 1) * 2 * self.itemsize
+        between = self.rows.size * real if self.rows.dense else rows
         others = self.outputs if self.by_matrices else self.inputs
         pairs = self.groups * others * self.part
-        return pairs * (real + rows + max(rows, self.spectrum))
+        return pairs * (self.rows.k * real + between + max(rows, self.spectrum))
 
     def scratch(self) -> int:
         """Peak scratch of a call: tiles are cut when the spectra of the weights are there."""

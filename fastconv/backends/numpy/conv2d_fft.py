@@ -49,9 +49,11 @@ def run(
 
 
 def workspace_bytes(spec: Conv2dSpec, threads: int) -> int:
-    """The transforms' scratch, the spectra that the weights keep, and the epilogue's scratch."""
+    """The transforms' scratch, the spectra that the weights keep, NumPy's buffer while it multiplies
+    spectra of unequal shapes, and the epilogue's scratch."""
     plan = plan_for(spec, HOST)
     channels = plan.groups * plan.outputs
     rows, columns = min(plan.rows.outputs, spec.OH), min(plan.columns.outputs, spec.OW)
     finish = epilogue.finish_bytes(spec, channels * rows * columns)
-    return fft_convolution.workspace_bytes(HOST, spec) + finish
+    buffer = 0 if plan.by_matrices else np.getbufsize() * 2 * plan.itemsize
+    return fft_convolution.workspace_bytes(HOST, spec) + buffer + finish
