@@ -19,7 +19,7 @@ from fastconv.backends.cython.geometry cimport geometry_of, set_strides
 from fastconv.backends.cython.isa cimport FACTOR_ROWS, Factors, Kernels, kernels, team
 from fastconv.backends.cython.memory cimport give, take
 
-from fastconv.backends.factors import factors, in_one_row, side_by_side, widened
+from fastconv.backends.factors import are_alike, factors, in_one_row, side_by_side, widened
 from fastconv.spec import LEAKY_SLOPE
 
 cnp.import_array()
@@ -32,7 +32,7 @@ cdef enum:
 
 cdef class Packed:
     cdef object factors  # (OC, factors of one output channel)
-    cdef bint alike      # all groups have the same
+    cdef bint alike      # all channels have the same
 
 
 def pack(spec, w, int threads):
@@ -43,7 +43,7 @@ def pack(spec, w, int threads):
     around[..., FACTOR_ROWS - 1 : FACTOR_ROWS - 1 + spec.KH] = columns
     flat = [part.reshape(w.shape[0], -1) for part in (around, rows)]
     packed.factors = np.ascontiguousarray(np.concatenate(flat, axis=1))
-    packed.alike = spec.OC == spec.G and bool((w == w[:1]).all())
+    packed.alike = are_alike(spec, w)
     return packed
 
 
@@ -91,7 +91,7 @@ def workspace_bytes(spec, int threads) -> int:
     """Bytes of scratch memory that ``run`` takes."""
     return max(
         scratch_of(cut(each), threads)
-        for each in ((spec, widened(spec)) if spec.OC == spec.G else (spec,))
+        for each in ((spec, widened(spec)) if spec.IC == spec.OC == spec.G else (spec,))
     )
 
 
@@ -160,7 +160,7 @@ def run(spec, x, Packed packed not None, bias, out, int threads):
     cdef Cut* c = &call.cut
     cdef Py_ssize_t task, tasks
     cdef char* memory
-    if packed.alike and bias is None and spec.G > 1 and side_by_side(x, out):
+    if packed.alike and bias is None and side_by_side(x, out):
         # One picture, wider as many times as there are channels, and taps as far apart.
         spec = widened(spec)
         x, out = in_one_row(x), in_one_row(out)

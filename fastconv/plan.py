@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from threading import Lock
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -22,6 +22,15 @@ from .spec import Conv2dSpec, IntPair, PaddingLike, in_layout, integer, pair
 _ROOM = 1 << 16
 # Shapes whose choice a plan keeps; more are chosen anew, oldest first.
 _KEPT_SHAPES = 64
+
+_Packing: TypeAlias = tuple[str, int, int, int, int]
+
+
+def _packing(choice: Choice) -> _Packing:
+    """What packed weights depend on beside the weights: all shapes share them, but for those whose
+    result has a single row or column, and which therefore know no stride."""
+    spec: Any = choice.spec
+    return choice.row.name, spec.SH, spec.SW, spec.DH, spec.DW
 
 
 class Conv2dPlan:
@@ -42,8 +51,8 @@ class Conv2dPlan:
         self._rank: int | None = None
         self._lock = Lock()
         self._prepared: dict[Any, tuple[Conv2dSpec, Choice, Any]] = {}
-        self._packed: dict[str, Any] = {}
-        self._packed_on: dict[str, int] = {}  # streams
+        self._packed: dict[_Packing, Any] = {}
+        self._packed_on: dict[_Packing, int] = {}  # streams
         self._calls = _again.Calls(_KEPT_SHAPES)
         self._bound = _bound.Bound(_KEPT_SHAPES)
 
@@ -91,7 +100,7 @@ class Conv2dPlan:
         arrays.dtype_name(FLOATS, w=self._w, x=x)
         spec, choice, packed = found = self._for_shape(x.shape)
         if isinstance(x, DeviceArray):
-            streams.follow(x.device, x.stream, (self._packed_on[choice.row.name],))
+            streams.follow(x.device, x.stream, (self._packed_on[_packing(choice)],))
         report("conv2d", spec, self._algorithm, self._backend, choice)
         result = arrays.result(out, spec.out_shape, spec.dtype, spec.layout, x=x)
         _run.convolve(choice, spec, x, packed, bias, result)
@@ -109,7 +118,7 @@ class Conv2dPlan:
             if known.size and not isinstance(self._bias, np.ndarray):
                 self._bound.remember(
                     choice, spec, given, packed, self._bias, known, target,
-                    self._packed_on[choice.row.name],
+                    self._packed_on[_packing(choice)],
                 )
         return arrays.handed_back(known)
 
@@ -141,14 +150,14 @@ class Conv2dPlan:
         if found is None:
             spec = self._with_rank(Conv2dSpec.of(x_shape, self._w.shape, **self._geometry))
             choice = choose("conv2d", spec, self._algorithm, self._backend, threads, packed=True)
+            packing = _packing(choice)
             with self._lock:
-                # Packing depends on the weights only, so all shapes of a row share it.
-                if choice.row.name not in self._packed:
-                    self._packed[choice.row.name] = _run.pack(choice, self._w)
-                    self._packed_on[choice.row.name] = (
+                if packing not in self._packed:
+                    self._packed[packing] = _run.pack(choice, self._w)
+                    self._packed_on[packing] = (
                         getattr(self._w, "stream", None) or streams.DEFAULT
                     )
-                found = spec, choice, self._packed[choice.row.name]
+                found = spec, choice, self._packed[packing]
                 while len(self._prepared) >= _KEPT_SHAPES:
                     del self._prepared[next(iter(self._prepared))]
                 self._prepared[key] = found

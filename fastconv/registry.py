@@ -39,8 +39,8 @@ all                    ``workspace_bytes(spec, threads) -> int``
   very spec needs: packing may be left to it where it would cost more than it saves.
 - ``bound(spec, x, packed, bias, out)``, if a CUDA row has such a function, returns what does the
   work of ``run`` again for arrays like these at the addresses of x and out that it is called with.
-- ``pack`` returns what ``run`` needs of the weights, for any N, IH and IW. It may be ``w``
-  itself, which nobody changes while that is in use.
+- ``pack`` returns what ``run`` needs of the weights, for any N, IH and IW and the strides and
+  dilations of its ``spec``. It may be ``w`` itself, which nobody changes while that is in use.
 - What ``pack`` returns may keep what ``run`` derives from the weights (packed for another kind of
   picture; the spectra of an FFT for its latest shapes), safely for threads, and bounded;
   ``workspace_bytes`` counts spectra.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -402,6 +403,27 @@ def test_plan_serves_several_shapes_layouts_and_dtypes() -> None:
     np.testing.assert_allclose(
         mirrored(X), fc.conv2d(X, W, padding=2, padding_mode="reflect"), atol=1e-4
     )
+
+
+@pytest.mark.parametrize("backend", PRESENT)
+def test_plan_serves_pictures_that_end_after_a_step(backend: str) -> None:
+    """A result of one row or column has no stride there, and other packed weights."""
+    sizes = [(21, 21), (3, 21), (21, 3), (3, 3)]
+    for algorithm, first in product(algorithms(backend, stride=2), sizes):
+        try:
+            plan = fc.plan_conv2d(
+                W, stride=2, x_shape=(1, 4, *first), backend=backend, algorithm=algorithm
+            )
+        except ValueError:  # a row that wants equal strides
+            continue
+        for size in sizes:
+            x = RNG.standard_normal((1, 4, *size)).astype(np.float32)
+            try:
+                found = plan(x)
+            except ValueError:
+                continue
+            wanted = fc.conv2d(x, W, stride=2, backend="reference")
+            np.testing.assert_allclose(found, wanted, atol=1e-4)
 
 
 @pytest.mark.parametrize("backend", PRESENT)

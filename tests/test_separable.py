@@ -108,3 +108,16 @@ def test_channels_side_by_side_share_a_kernel(channels: int, dilation: int) -> N
             wanted = fc.conv2d(x, w, bias, algorithm="direct", activation="relu", **options)
             found = fc.conv2d(x, w, bias, algorithm="separable", activation="relu", **options)
             assert near(found, wanted)
+
+
+@pytest.mark.parametrize("backend", ["cython", "numba"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_groups_that_share_a_kernel(backend: str, channels: int) -> None:
+    """Side by side they are one wide picture, unless a group has several input channels."""
+    if reason := available(backend):
+        pytest.skip(reason)
+    w = np.tile(LOW, (5, channels, 1, 1))
+    x = RNG.standard_normal((2, 30, 37, 5 * channels), dtype=np.float32)
+    call = {"groups": 5, "padding": 5, "layout": "NHWC"}
+    separable = fc.conv2d(x, w, algorithm="separable", backend=backend, **call)
+    assert near(separable, fc.conv2d(x, w, precision="strict", **call))

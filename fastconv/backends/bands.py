@@ -3,8 +3,8 @@
 A band is some rows of the result, or some small images. The maps that it needs are computed into
 a buffer that stays in the cache and pooled from there, so that the convolution's output never
 reaches memory, whatever its algorithm: each wing runs its own convolutions and its own pooling on
-the bands, and this module only cuts. Rows of maps that windows of two bands share are computed
-twice. The cut does not depend on the number of threads, which share out every band.
+the bands, and this module only cuts. Rows of maps that windows of two bands share stay in the
+buffer. The cut does not depend on the number of threads, which share out every band.
 """
 
 from __future__ import annotations
@@ -36,7 +36,10 @@ class _Band:
 
     x: slice
     out: slice
-    conv: Conv2dSpec
+    kept: int
+    """Rows of its maps that the band before it has left at the end of its own."""
+    conv: Conv2dSpec | None
+    """Of the other rows of the maps, if there are any."""
     pool: Pool2dSpec
 
 
@@ -56,39 +59,48 @@ def fused(
         images = _images(spec)
         for first in range(0, spec.conv.N, images):
             some = slice(first, min(first + images, spec.conv.N))
-            for band in _bands(spec, some.stop - some.start):
-                maps = _buffer(band.conv)
-                convolution.run(band.conv, x[some, :, band.x], packed, bias, maps, threads)
+            bands = _bands(spec, some.stop - some.start)
+            buffer = _buffer(spec.conv, bands)
+            maps = buffer[:, :, :0]
+            for band in bands:
+                last, maps = maps, buffer[:, :, : band.pool.IH]
+                maps[:, :, : band.kept] = last[:, :, last.shape[2] - band.kept :]
+                if band.conv is not None:
+                    new = maps[:, :, band.kept :]
+                    convolution.run(band.conv, x[some, :, band.x], packed, bias, new, threads)
                 pooling.run(band.pool, maps, out[some, :, band.out], None, threads)
 
     def workspace_bytes(spec: ConvPool2dSpec, threads: int) -> int:
         """The largest band's maps, and what the two kernels take for it."""
+        bands = _bands(spec, min(_images(spec), spec.conv.N))
         most = 0
-        for band in _bands(spec, min(_images(spec), spec.conv.N)):
-            conv = band.conv
-            inner = max(
-                convolution.workspace_bytes(conv, threads),
-                pooling.workspace_bytes(band.pool, threads),
-            )
-            most = max(most, inner + _plane(conv) * conv.N * conv.OC * itemsize(conv.dtype))
-        return most
+        for band in bands:
+            most = max(most, pooling.workspace_bytes(band.pool, threads))
+            if band.conv is not None:
+                most = max(most, convolution.workspace_bytes(band.conv, threads))
+        return most + int(np.prod(_buffer_shape(spec.conv, bands))) * itemsize(spec.dtype)
 
     return pack, run, workspace_bytes
 
 
-def _plane(conv: Conv2dSpec) -> int:
-    """Cells from one of a band's maps to the next: never a power of two of cache lines."""
-    line = LINE // itemsize(conv.dtype)
-    return (-(-conv.OH * conv.OW // line) | 1) * line
-
-
-def _buffer(conv: Conv2dSpec) -> Array:
-    cells = conv.OH * conv.OW
+def _buffer_shape(conv: Conv2dSpec, bands: tuple[_Band, ...]) -> tuple[int, ...]:
+    """In the order of memory. From one plane of NCHW to the next it is never a power of two of
+    cache lines."""
+    images, rows = bands[0].pool.N, max(band.pool.IH for band in bands)
     if conv.layout == "NHWC":
-        dense = np.empty((conv.N, conv.OH, conv.OW, conv.OC), conv.dtype)
-        return dense.transpose(0, 3, 1, 2)
-    planes = np.empty((conv.N, conv.OC, _plane(conv)), conv.dtype)
-    return planes[:, :, :cells].reshape(conv.out_shape)
+        return images, rows, conv.OW, conv.OC
+    line = LINE // itemsize(conv.dtype)
+    return images, conv.OC, (-(-rows * conv.OW // line) | 1) * line
+
+
+def _buffer(conv: Conv2dSpec, bands: tuple[_Band, ...]) -> Array:
+    """(images, channels, rows, columns) of the largest band's maps."""
+    memory = np.empty(_buffer_shape(conv, bands), conv.dtype)
+    if conv.layout == "NHWC":
+        return memory.transpose(0, 3, 1, 2)
+    rows = max(band.pool.IH for band in bands)
+    planes = memory[:, :, : rows * conv.OW]
+    return planes.reshape(*planes.shape[:2], rows, conv.OW)
 
 
 def _row_bytes(spec: ConvPool2dSpec) -> int:
@@ -112,24 +124,29 @@ def _bands(spec: ConvPool2dSpec, images: int) -> tuple[_Band, ...]:
     if max(conv.PT, conv.PB) >= extent(conv.KH, conv.DH):
         rows = pool.OH  # a band of padding alone would have no rows of x
     conv, pool = replace(conv, N=images), replace(pool, N=images)
-    return tuple(_cut(conv, pool, first, min(first + rows, pool.OH), reach)
-                 for first in range(0, pool.OH, rows))
+    bands: list[_Band] = []
+    done = 0
+    for first in range(0, pool.OH, rows):
+        stop = min(first + rows, pool.OH)
+        top = first * pool.SH - pool.PT
+        low, high = max(top, 0), min((stop - 1) * pool.SH - pool.PT + reach, conv.OH)
+        x, new = _rows_of(conv, max(low, done), high)
+        cut = replace(
+            pool, IH=high - low, OH=stop - first, PT=low - top,
+            PB=pool.PB if high == conv.OH else 0,
+        )
+        bands.append(_Band(x, slice(first, stop), max(done - low, 0), new, cut))
+        done = high
+    return tuple(bands)
 
 
-def _cut(conv: Conv2dSpec, pool: Pool2dSpec, first: int, stop: int, reach: int) -> _Band:
-    """The rows first … stop − 1 of the result."""
-    top = first * pool.SH - pool.PT
-    low, high = max(top, 0), min((stop - 1) * pool.SH - pool.PT + reach, conv.OH)
+def _rows_of(conv: Conv2dSpec, low: int, high: int) -> tuple[slice, Conv2dSpec | None]:
+    """The rows of x, and the convolution of these that gives the rows low … high − 1 of ``conv``;
+    None if these are none. A single row keeps its stride, for which the weights were packed."""
+    if low >= high:
+        return slice(0, 0), None
     start = low * conv.SH - conv.PT
     end = (high - 1) * conv.SH - conv.PT + extent(conv.KH, conv.DH)
     x = slice(max(start, 0), min(end, conv.IH))
-    return _Band(
-        x, slice(first, stop),
-        replace(
-            conv, IH=x.stop - x.start, OH=high - low, PT=x.start - start, PB=end - x.stop,
-        ).kernel_spec,
-        replace(
-            pool, IH=high - low, OH=stop - first, PT=low - top,
-            PB=pool.PB if high == conv.OH else 0,
-        ).kernel_spec,
-    )
+    new = replace(conv, IH=x.stop - x.start, OH=high - low, PT=x.start - start, PB=end - x.stop)
+    return x, new

@@ -24,6 +24,11 @@ def factors(w: Array, rank: int) -> tuple[Array, Array]:
     return np.ascontiguousarray(columns, w.dtype), np.ascontiguousarray(rows, w.dtype)
 
 
+def are_alike(spec: Conv2dSpec, w: Array) -> bool:
+    """Whether every channel of a picture has a kernel of its own, and all of these are the same."""
+    return spec.IC == spec.OC == spec.G > 1 and bool((w == w[:1]).all())
+
+
 def side_by_side(x: Array, out: Array) -> bool:
     """Whether the channels of a pixel, and the pixels of a row, follow one another in memory."""
     return all(

@@ -50,15 +50,14 @@ class Factors(NamedTuple):
 
 def pack(spec: Conv2dSpec, w: Array, threads: int) -> Factors:
     """Each output channel's columns and rows."""
-    alike = spec.OC == spec.G and bool((w == w[:1]).all())
-    return Factors(*factors.factors(w, spec.rank), alike)
+    return Factors(*factors.factors(w, spec.rank), factors.are_alike(spec, w))
 
 
 def run(
     spec: Conv2dSpec, x: Array, packed: Factors, bias: Array | None, out: Array, threads: int
 ) -> None:
     """Write conv2d(x) to ``out``; ``packed`` is what :func:`pack` made of the weights."""
-    if packed.alike and bias is None and spec.G > 1 and factors.side_by_side(x, out):
+    if packed.alike and bias is None and factors.side_by_side(x, out):
         # One picture, wider as many times as there are channels, and taps as far apart.
         spec = factors.widened(spec)
         x, out = factors.in_one_row(x), factors.in_one_row(out)
@@ -74,7 +73,7 @@ def run(
 
 def workspace_bytes(spec: Conv2dSpec, threads: int) -> int:
     """For each thread the rows between the passes, and a copy of what x they need."""
-    specs = (spec, factors.widened(spec)) if spec.OC == spec.G else (spec,)
+    specs = (spec, factors.widened(spec)) if spec.IC == spec.OC == spec.G else (spec,)
     return LINE + threads * max(_Layout(each).share for each in specs)
 
 

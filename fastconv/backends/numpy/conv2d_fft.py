@@ -49,8 +49,8 @@ def run(
 
 
 def workspace_bytes(spec: Conv2dSpec, threads: int) -> int:
-    """The transforms' scratch, the spectra that the weights keep, NumPy's buffer while it multiplies
-    spectra of unequal shapes, and the epilogue's scratch."""
+    """The transforms' scratch, the spectra that the weights keep, NumPy's buffer while it
+    multiplies spectra of unequal shapes, and the epilogue's scratch."""
     plan = plan_for(spec, HOST)
     channels = plan.groups * plan.outputs
     rows, columns = min(plan.rows.outputs, spec.OH), min(plan.columns.outputs, spec.OW)
