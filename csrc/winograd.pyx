@@ -369,8 +369,10 @@ cdef void panel_of_block(const Call* call, Py_ssize_t i, int thread) noexcept no
                thread)
 
 
-def run(Py_ssize_t m, spec, x, WinogradWeights packed not None, bias, out, int threads):
-    """Write the convolution of x into out."""
+def run(Py_ssize_t m, spec, x, WinogradWeights packed not None, bias, out, int threads,
+        bint pooled=False):
+    """Write the convolution of x into out; or, of its activated maps, the maxima of windows of
+    2×2 side by side."""
     cdef Call call
     cdef Shape* s = &call.shape
     cdef Winograd* w = &s.winograd
@@ -385,7 +387,7 @@ def run(Py_ssize_t m, spec, x, WinogradWeights packed not None, bias, out, int t
     call.cutting = cut(s, spec.N, threads)
     set_strides(g, xs, outs)
     w.x_n, w.out_n = cnp.PyArray_STRIDE(xs, 0) // size, cnp.PyArray_STRIDE(outs, 0) // size
-    w.activation, w.slope = kind_of(spec.activation), LEAKY_SLOPE
+    w.pooled, w.activation, w.slope = pooled, kind_of(spec.activation), LEAKY_SLOPE
     call.x, call.out = <const char*>cnp.PyArray_DATA(xs), <char*>cnp.PyArray_DATA(outs)
     call.weights = packed.panels
     w.given = NULL

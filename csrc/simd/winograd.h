@@ -40,6 +40,7 @@ typedef struct {
     ptrdiff_t tile_pitch;     /* tiles between slabs of values */
     ptrdiff_t values_pitch;   /* between points, in vectors */
     ptrdiff_t products_pitch;
+    int pooled; /* whether results are the maxima of windows of 2×2, side by side */
     int activation;
     double slope;
 } Winograd;

@@ -3,6 +3,7 @@
 #define FASTCONV_WINOGRAD_OUTPUT_H
 
 #include "activation.h"
+#include "quarter.h"
 #include "turn.h"
 #include "winograd_edges.h"
 #include "winograd_geometry.h"
@@ -123,6 +124,19 @@ INLINE void transform_products(const int alpha, const int m, const Winograd *w, 
         }
 }
 
+/* Maxima of windows of 2×2 of [row][col][VL], in the place of the first ones. */
+static void pool_pixels(real *pixels, ptrdiff_t rows, ptrdiff_t cols)
+{
+    const ptrdiff_t down = cols * VL;
+    real *to = pixels;
+    for (ptrdiff_t r = 0; r < rows / 2; r++)
+        for (ptrdiff_t c = 0; c < cols / 2; c++, to += VL) {
+            const real *from = pixels + 2 * (r * down + c * VL);
+            vstore(to, maximum_of_four(vload(from), vload(from + VL), vload(from + down),
+                                       vload(from + down + VL)));
+        }
+}
+
 /* Pixels of one vector of channels, [row][col][VL], to their places in `out`. */
 static void store_pixels(const Winograd *w, ptrdiff_t channels, real *pixels, ptrdiff_t rows,
                          ptrdiff_t cols, real *out)
@@ -130,6 +144,10 @@ static void store_pixels(const Winograd *w, ptrdiff_t channels, real *pixels, pt
     const Geometry *g = &w->geometry;
     const ptrdiff_t out_h = g->DH * g->out_h, out_w = g->DW * g->out_w;
     activate_dense(w->activation, vsplat((real)w->slope), pixels, pixels, rows * cols * VL);
+    if (w->pooled) {
+        pool_pixels(pixels, rows, cols);
+        rows /= 2, cols /= 2; /* what is left of a window is not pooled */
+    }
     if (out_h == cols * out_w)
         cols *= rows, rows = 1;
     for (ptrdiff_t r = 0; r < rows; r++, out += out_h, pixels += cols * VL)
@@ -169,10 +187,11 @@ static void pixels_of_products(const Winograd *w, const TileBlock *b, const Sect
                 EACH_TILE(CASE);
 #undef CASE
             }
+            const ptrdiff_t h = w->pooled ? row / 2 : row * g->DH + picture.h;
+            const ptrdiff_t c = w->pooled ? col / 2 : col * g->DW + picture.w;
             store_pixels(w, least(VL, g->OC - channel), pixels, rows, cols,
                          (real *)out_ + picture.image * w->out_n + channel * g->out_c
-                             + (row * g->DH + picture.h) * g->out_h
-                             + (col * g->DW + picture.w) * g->out_w);
+                             + h * g->out_h + c * g->out_w);
         }
     }
 }

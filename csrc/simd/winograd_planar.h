@@ -13,6 +13,7 @@
 #define FASTCONV_WINOGRAD_PLANAR_H
 
 #include "clamp.h"
+#include "quarter.h"
 #include "span.h"
 #include "tile_rows.h"
 #include "winograd_transforms.h"
@@ -198,18 +199,15 @@ INLINE void store_rows(const int along, const int side, vec out[][SIDE], const T
     }
 }
 
-/* Maxima of windows of 2×2; a NaN wins. */
+/* Maxima of windows of 2×2. */
 INLINE void pool_tile(vec out[SIDE][SIDE], vec maxima[SIDE / 2][SIDE])
 {
 #pragma GCC unroll 2
     for (int i = 0; i < SIDE / 2; i++)
 #pragma GCC unroll 2
-        for (int k = 0; k < SIDE / 2; k++) {
-            const vec a = out[2 * i][2 * k], b = out[2 * i][2 * k + 1];
-            const vec c = out[2 * i + 1][2 * k], d = out[2 * i + 1][2 * k + 1];
-            const mask is_nan = veither(vunordered(a, b), vunordered(c, d));
-            maxima[i][k] = vselect(is_nan, a + b + (c + d), vmax(vmax(a, b), vmax(c, d)));
-        }
+        for (int k = 0; k < SIDE / 2; k++)
+            maxima[i][k] = maximum_of_four(out[2 * i][2 * k], out[2 * i][2 * k + 1],
+                                           out[2 * i + 1][2 * k], out[2 * i + 1][2 * k + 1]);
 }
 
 INLINE void tiles_out(const int along, const ptrdiff_t IC, const real *values,

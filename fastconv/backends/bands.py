@@ -83,6 +83,31 @@ def fused(
     return pack, run, workspace_bytes
 
 
+def fused_in_tiles(
+    convolution: ModuleType, pooling: ModuleType
+) -> tuple[Callable[..., Any], Callable[..., None], Callable[..., int]]:
+    """The same where tiles of the convolution lie on windows: what ``is_quartered`` is pooled
+    before it leaves them, by a ``run`` that can be told so."""
+    pack, run_in_bands, workspace_of_bands = fused(convolution, pooling)
+
+    def run(
+        spec: ConvPool2dSpec, x: Array, packed: Any, bias: Array | None, out: Array, threads: int
+    ) -> None:
+        """Write the pooled convolution of x into out."""
+        if spec.is_quartered:
+            convolution.run(spec.conv, x, packed, bias, out, threads, True)
+        else:
+            run_in_bands(spec, x, packed, bias, out, threads)
+
+    def workspace_bytes(spec: ConvPool2dSpec, threads: int) -> int:
+        """Bytes of scratch memory that ``run`` takes."""
+        if spec.is_quartered:
+            return int(convolution.workspace_bytes(spec.conv, threads))
+        return workspace_of_bands(spec, threads)
+
+    return pack, run, workspace_bytes
+
+
 def _buffer_shape(conv: Conv2dSpec, bands: tuple[_Band, ...]) -> tuple[int, ...]:
     """In the order of memory. From one plane of NCHW to the next it is never a power of two of
     cache lines."""

@@ -7,15 +7,13 @@ output channels.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from ..spec import Conv2dSpec, ConvPool2dSpec
-from .bands import fused
+from ..spec import Conv2dSpec
 from .winograd import transforms
 
 SIDE, TAPS = 4, 3
@@ -122,31 +120,3 @@ def _at_points(w: npt.NDArray[Any]) -> npt.NDArray[Any]:
     matrix = transforms(SIDE, TAPS).G_mat
     points = np.einsum("jk,il,oclk->ojci", matrix, matrix, w, optimize=True)
     return np.ascontiguousarray(points, w.dtype)
-
-
-# ---------------------------------------------------------------- pooling
-
-
-def fused_in_tiles(
-    conv2d: Any, pool2d: Any
-) -> tuple[Callable[..., Any], Callable[..., None], Callable[..., int]]:
-    """The functions of a row of conv2d_pool2d that pools in the registers of a tile where windows
-    lie within it, else band by band, made of the modules of both operations."""
-    pack, run_in_bands, workspace_of_bands = fused(conv2d, pool2d)
-
-    def run(
-        spec: ConvPool2dSpec, x: Any, packed: Any, bias: Any, out: Any, threads: int
-    ) -> None:
-        """Write the pooled convolution of x into out."""
-        if spec.is_quartered:
-            conv2d.run(spec.conv, x, packed, bias, out, threads, True)
-        else:
-            run_in_bands(spec, x, packed, bias, out, threads)
-
-    def workspace_bytes(spec: ConvPool2dSpec, threads: int) -> int:
-        """Bytes of scratch memory that ``run`` takes."""
-        if spec.is_quartered:
-            return int(conv2d.workspace_bytes(spec.conv, threads))
-        return workspace_of_bands(spec, threads)
-
-    return pack, run, workspace_bytes

@@ -49,8 +49,11 @@ _THREADS_OF_ITS_OWN = 1.25
 _COPIED = 1.25
 
 
-_POOLING_IN_TILES = {("winograd_planar", "cython"), ("winograd_planar", "numba")}
-"""Rows that take a quartered maximum in the registers of a tile."""
+_POOLING_IN_TILES = {
+    ("winograd_planar", "cython"), ("winograd_planar", "numba"), ("winograd2", "cython"),
+    ("winograd4", "cython"), ("winograd6", "cython"),
+}
+"""Rows that take a quartered maximum before their results leave the tiles."""
 
 
 def _reluctance(row: Kernel, spec: Spec) -> float:

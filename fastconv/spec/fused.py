@@ -100,11 +100,11 @@ class ConvPool2dSpec:
     @property
     def is_quartered(self) -> bool:
         """Whether it takes maxima of 2×2 cells side by side, of maps that are limited at most:
-        what a tile of the convolution can do by itself."""
-        pool = self.pool
+        what a tile of the convolution can do by itself, if its cells are neighbours."""
+        conv, pool = self.conv, self.pool
         return (
             pool.mode == "max" and (pool.KH, pool.KW) == (2, 2)
             and (pool.SH == 2 or pool.OH == 1) and (pool.SW == 2 or pool.OW == 1)
             and (pool.DH, pool.DW, pool.PT, pool.PL, pool.PB, pool.PR) == (1, 1, 0, 0, 0, 0)
-            and self.conv.activation in (None, "relu", "relu6")
+            and (conv.DH, conv.DW) == (1, 1) and conv.activation in (None, "relu", "relu6")
         )

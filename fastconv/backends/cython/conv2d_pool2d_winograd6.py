@@ -1,6 +1,6 @@
-"""conv2d.winograd6 and pooling, band by band: see ``fastconv/backends/bands.py``."""
+"""conv2d.winograd6 and pooling, in tiles or bands: see ``fastconv/backends/bands.py``."""
 
-from ..bands import fused
+from ..bands import fused_in_tiles
 from . import conv2d_winograd6, pool2d_direct  # type: ignore[attr-defined]  # compiled
 
-pack, run, workspace_bytes = fused(conv2d_winograd6, pool2d_direct)
+pack, run, workspace_bytes = fused_in_tiles(conv2d_winograd6, pool2d_direct)

@@ -1,6 +1,6 @@
-"""conv2d.winograd_planar and pooling, in tiles or bands: ``fastconv/backends/tile_rows.py``."""
+"""conv2d.winograd_planar and pooling, in tiles or bands: see ``fastconv/backends/bands.py``."""
 
-from ..tile_rows import fused_in_tiles
+from ..bands import fused_in_tiles
 from . import conv2d_winograd_planar, pool2d_direct  # type: ignore[attr-defined]  # compiled
 
 pack, run, workspace_bytes = fused_in_tiles(conv2d_winograd_planar, pool2d_direct)

@@ -17,9 +17,12 @@ def once(spec: Any, w: Any, threads: int) -> Any:
     return winograd.once(4, spec, w, threads)
 
 
-def run(spec: Any, x: Any, packed: Any, bias: Any, out: Any, threads: int) -> None:
-    """Write the convolution of x into out. A non-finite input spreads over its tiles."""
-    winograd.run(4, spec, x, packed, bias, out, threads)
+def run(
+    spec: Any, x: Any, packed: Any, bias: Any, out: Any, threads: int, pooled: bool = False
+) -> None:
+    """Write the convolution of x into out, or the maxima of windows of 2×2 of its activated maps.
+    A non-finite input spreads over its tiles."""
+    winograd.run(4, spec, x, packed, bias, out, threads, pooled)
 
 
 def workspace_bytes(spec: Any, threads: int) -> int:

@@ -78,6 +78,7 @@ cdef extern from "simd/winograd.h":
         Py_ssize_t chunk
         Py_ssize_t x_n, out_n
         Py_ssize_t tile_pitch, values_pitch, products_pitch
+        bint pooled
         int activation
         double slope
     ctypedef struct TileBlock:
