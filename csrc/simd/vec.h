@@ -119,11 +119,18 @@ INLINE vec vshuffle(vec a, vec b, ivec from)
 #define vshuffle(a, b, from) __builtin_shuffle(a, b, from)
 #endif
 
+/* Checks between operations hide from the compiler that a parameter is constant. */
+#if defined(__OPTIMIZE__) && !defined(__SANITIZE_ADDRESS__)
+#define CONSTANTS_ARE_SEEN 1
+#else
+#define CONSTANTS_ARE_SEEN 0
+#endif
+
 INLINE vec vneighbours(vec a, vec b, const int distance)
 {
-#if VEC_BYTES == 64 && REAL_BITS == 32
+#if VEC_BYTES == 64 && REAL_BITS == 32 && CONSTANTS_ARE_SEEN
     return (vec)_mm512_alignr_epi32((__m512i)b, (__m512i)a, distance % VL);
-#elif VEC_BYTES == 64
+#elif VEC_BYTES == 64 && CONSTANTS_ARE_SEEN
     return (vec)_mm512_alignr_epi64((__m512i)b, (__m512i)a, distance % VL);
 #else
     ivec from;
