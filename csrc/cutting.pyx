@@ -18,7 +18,7 @@ cdef inline Py_ssize_t ceil_div(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
     return (a + b - 1) // b
 
 
-cdef inline Py_ssize_t in_lines(Py_ssize_t nbytes) noexcept nogil:
+cdef Py_ssize_t in_lines(Py_ssize_t nbytes) noexcept nogil:
     return ceil_div(nbytes, LINE) * LINE
 
 
@@ -181,7 +181,6 @@ cdef void size_up(Cutting* c, const Geometry* g, const Kernels* table) noexcept:
         c.sums_bytes += per_block * c.width * table.width * size
         c.dense_bytes = in_lines(table.dense * size)
     c.sums_bytes = in_lines(c.sums_bytes)
-    c.offset_bytes = in_lines(c.terms * sizeof(Py_ssize_t))
     c.bias_bytes = in_lines(c.G * c.panels * c.width * size)
 
 
@@ -211,6 +210,4 @@ cdef bint finer(Py_ssize_t* parts, Py_ssize_t others, int threads, Py_ssize_t mo
 
 
 cdef Py_ssize_t scratch_bytes(const Cutting* c, int threads) noexcept nogil:
-    return c.offset_bytes + c.bias_bytes + threads * (
-        c.pixel_bytes + c.sums_bytes + c.dense_bytes
-    )
+    return c.bias_bytes + threads * (c.pixel_bytes + c.sums_bytes + c.dense_bytes)

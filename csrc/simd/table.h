@@ -34,8 +34,8 @@ enum { FAR_BYTES = 16 << 20 }; /* of a result that would push everything else ou
 /* Convolution, see block.h, gather.h and product.h. */
 typedef struct {
     Gather gather_planes, gather_pixels, gather_columns;
-    void (*pack_panel)(const Geometry *geometry, ptrdiff_t channels, ptrdiff_t width,
-                       const void *w, const ptrdiff_t *strides, void *panel);
+    int (*pack_panel)(const Geometry *geometry, ptrdiff_t channels, ptrdiff_t width,
+                      const void *w, const ptrdiff_t *strides, void *panel);
     void (*product)(const Block *block);
 } Convolution;
 
