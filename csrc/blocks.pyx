@@ -18,7 +18,7 @@ from fastconv.backends.cython.cutting cimport (
 )
 from fastconv.backends.cython.geometry cimport geometry_of, set_strides
 from fastconv.backends.cython.isa cimport (
-    Block, Gather, Gathering, Geometry, Kernels, PASS_TERMS, Place, Region, kernels, team,
+    Block, Gather, Gathering, Geometry, Kernels, Place, Region, kernels, team,
 )
 from fastconv.backends.cython.memory cimport give, take
 from fastconv.backends.cython.regions cimport Division, divide, list_places
@@ -90,21 +90,25 @@ cdef struct Call:
     char* scratch          # of the first thread
 
 
-cdef Py_ssize_t pass_channels(const Cutting* c, const Geometry* g) noexcept:
+cdef Py_ssize_t pass_channels(
+    const Kernels* table, const Cutting* c, const Geometry* g,
+) noexcept:
     """Input channels whose terms pass together, along output channels."""
-    cdef Py_ssize_t most = max(1, PASS_TERMS // (g.KH * g.KW))
+    cdef Py_ssize_t most = max(1, table.pass_terms // (g.KH * g.KW))
     cdef Py_ssize_t passes = (c.ics + most - 1) // most
     return (c.ics + passes - 1) // passes
 
 
-cdef Py_ssize_t tables_bytes(const Cutting* c, const Division* d, const Geometry* g) noexcept:
+cdef Py_ssize_t tables_bytes(
+    const Kernels* table, const Cutting* c, const Division* d, const Geometry* g,
+) noexcept:
     """What lay_out() writes."""
     cdef Py_ssize_t taps = g.KH * g.KW
     if c.pixel_vectors:
         return in_lines((taps + c.terms) * sizeof(Py_ssize_t))
     return in_lines(
         taps * sizeof(Py_ssize_t) + d.count * sizeof(Region)
-        + pass_channels(c, g) * d.taps * sizeof(Place)
+        + pass_channels(table, c, g) * d.taps * sizeof(Place)
     )
 
 
@@ -142,7 +146,7 @@ cdef void lay_out(Call* call, char* tables) noexcept:
                 pixel += channel
         call.block.offsets = offsets
     else:
-        channels = pass_channels(c, g)
+        channels = pass_channels(call.table, c, g)
         call.block.pass_terms, call.block.pass_pixels = channels * taps, channels * channel
         list_places(&call.division, g, pixels, channels, channel, call.table.panel, regions,
                     <Place*>(regions + call.division.count))
@@ -254,8 +258,8 @@ cdef object run_blocks(Algorithm algorithm, spec, x, Weights weights, bias, out,
     else:
         call.block.weights = weights.panels(call.table, g, spec.G, threads)
 
-    divide(&call.division, g, algorithm == DIRECT and leaves_out(g, c, weights))
-    tables = tables_bytes(c, &call.division, g)
+    divide(&call.division, g, call.table.pass_terms, algorithm == DIRECT and leaves_out(g, c, weights))
+    tables = tables_bytes(call.table, c, &call.division, g)
     threads = <int>min(team(threads), c.tasks)
     memory = take(tables + scratch_bytes(c, threads))
     try:
@@ -317,6 +321,7 @@ cdef Py_ssize_t blocks_bytes(Algorithm algorithm, spec, int threads) except -1:
         in_place = attempt == 2 and readable_in_place(algorithm, table, &g, spec.G, channels_last)
         c = cut(algorithm, table, &g, spec.N, spec.G, channels_last, in_place, threads)
         for leaving_out in range(2):
-            divide(&d, &g, leaving_out and algorithm == DIRECT)
-            most = max(most, tables_bytes(&c, &d, &g) + scratch_bytes(&c, <int>min(threads, c.tasks)))
+            divide(&d, &g, table.pass_terms, leaving_out and algorithm == DIRECT)
+            most = max(most, tables_bytes(table, &c, &d, &g)
+                       + scratch_bytes(&c, <int>min(threads, c.tasks)))
     return most

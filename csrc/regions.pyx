@@ -8,7 +8,7 @@ do not depend on where it was cut. What lies where is a matter of the plane alon
 that threads compute are cut across it.
 """
 
-from fastconv.backends.cython.isa cimport Geometry, PASS_TERMS, Place, Region
+from fastconv.backends.cython.isa cimport Geometry, Place, Region
 
 cdef enum:
     MOST_STRETCHES = 24   # of an axis
@@ -93,7 +93,9 @@ cdef bint add(Division* d, const Stretch* down, const Stretch* across) noexcept:
     return True
 
 
-cdef bint divided(Division* d, const Geometry* g, Py_ssize_t unit) noexcept:
+cdef bint divided(
+    Division* d, const Geometry* g, Py_ssize_t pass_terms, Py_ssize_t unit,
+) noexcept:
     """Whether regions were found, not too many, where taps come and go by `unit` at a time."""
     cdef Stretch[MOST_STRETCHES] rows, columns, some
     cdef Py_ssize_t down, across, joined, i, k
@@ -110,14 +112,16 @@ cdef bint divided(Division* d, const Geometry* g, Py_ssize_t unit) noexcept:
         for k in range(joined):
             if not add(d, &rows[i], &some[k]):
                 return False
-    return d.taps * max(1, PASS_TERMS // (g.KH * g.KW)) <= MOST_LISTED
+    return d.taps * max(1, pass_terms // (g.KH * g.KW)) <= MOST_LISTED
 
 
-cdef void divide(Division* d, const Geometry* g, bint leaving_out) noexcept:
+cdef void divide(
+    Division* d, const Geometry* g, Py_ssize_t pass_terms, bint leaving_out,
+) noexcept:
     cdef Py_ssize_t unit = 1
     cdef Stretch rows, columns
     while leaving_out and unit < max(g.KH, g.KW):
-        if divided(d, g, unit):
+        if divided(d, g, pass_terms, unit):
             if (g.OH * g.OW * g.KH * g.KW - d.products) * g.IC * g.OC < FEWEST_SAVED:
                 break
             return

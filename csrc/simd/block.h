@@ -29,8 +29,6 @@ typedef struct {
 typedef void (*Gather)(const Geometry *geometry, const Gathering *to, const void *x,
                        const Rectangle *at, ptrdiff_t first, ptrdiff_t terms, void *pixels);
 
-enum { PASS_TERMS = 320 }; /* along channels: what the tiles of a pass share stays nearby */
-
 /* Where a term's factor and its weights lie, seen from where those of its pass begin. */
 typedef struct {
     ptrdiff_t pixel, weight;

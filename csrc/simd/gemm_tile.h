@@ -21,6 +21,9 @@ enum {
 #else
     REGISTERS = 16,
 #endif
+    /* Of a pass over the tiles along channels, which share its weights. Wide tiles take longer over
+     * them than the second cache, and gain from long passes; for others they stay in the first. */
+    PASS_TERMS = VEC_BYTES == 64 ? 320 : 128,
 #if defined(__FMA__) || defined(__aarch64__)
     SPARE = 1, /* registers beside the sums and the vectors: the scalar */
 #else

@@ -105,6 +105,7 @@ typedef struct {
     int panel;    /* output channels of a panel of packed weights */
     int dots;     /* pixels beyond whole vectors that are cheap, see dots.h */
     int dense;    /* values that a block needs beside its sums, along pixels */
+    int pass;     /* terms that tiles along channels take one after another */
     const Convolution *convolution;
     const Elementwise *elementwise;
     const PoolKernels *pooling;

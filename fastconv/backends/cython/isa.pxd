@@ -10,8 +10,6 @@ cdef extern from "simd/block.h":
         Py_ssize_t out_c, out_h, out_w
     ctypedef struct Rectangle:
         Py_ssize_t oh, ow, rows, cols
-    enum:
-        PASS_TERMS
     ctypedef struct Place:
         Py_ssize_t pixel, weight
     ctypedef struct Region:
@@ -192,6 +190,7 @@ cdef extern from "simd/table.h":
         int panel
         int dots
         int dense
+        int pass_terms "pass"
         const Convolution* convolution
         const Elementwise* elementwise
         const PoolKernels* pooling

@@ -20,7 +20,8 @@ cdef struct Division:
     Py_ssize_t most      # of these, in one part
 
 # Regions where that is worth it and taps may be left out; else one, with all taps.
-cdef void divide(Division* d, const Geometry* g, bint leaving_out) noexcept
+cdef void divide(Division* d, const Geometry* g, Py_ssize_t pass_terms,
+                 bint leaving_out) noexcept
 
 # The regions as kernels read them, with the places of their taps in so many channels: `pixels` are
 # those of all taps in the first channel, and each channel's lie `channel` further.
