@@ -275,8 +275,8 @@ CONV_PADDED = (
 )
 
 CONV = (
-    CONV_PADDED + CONV_LOW_RANK + CONV_ROWS + CONV_SHAPES + CONV_CHANNELS + CONV_TILES + CONV_BORDERS
-    + CONV_NONFINITE
+    CONV_PADDED + CONV_LOW_RANK + CONV_ROWS + CONV_SHAPES + CONV_CHANNELS + CONV_TILES
+    + CONV_BORDERS + CONV_NONFINITE
 )
 
 # ---------------------------------------------------------------- conv2d_input_grad
