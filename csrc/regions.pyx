@@ -118,11 +118,13 @@ cdef bint divided(
 cdef void divide(
     Division* d, const Geometry* g, Py_ssize_t pass_terms, bint leaving_out,
 ) noexcept:
-    cdef Py_ssize_t unit = 1
+    cdef Py_ssize_t unit = 1, products = g.OH * g.OW * g.KH * g.KW, channels = g.IC * g.OC
     cdef Stretch rows, columns
+    # A plane that small would have to save too large a part.
+    leaving_out = leaving_out and products * channels > 4 * FEWEST_SAVED
     while leaving_out and unit < max(g.KH, g.KW):
         if divided(d, g, pass_terms, unit):
-            if (g.OH * g.OW * g.KH * g.KW - d.products) * g.IC * g.OC < FEWEST_SAVED:
+            if (products - d.products) * channels < FEWEST_SAVED:
                 break
             return
         unit *= 2

@@ -262,7 +262,7 @@ CONV_PADDED = (
     _conv("padded_dilated_far", 1, 40, (7, 9), 33, (3, 3), padding=(5, 6), dilation=(5, 6)),
     _conv("padded_beyond", 1, 24, (4, 5), 33, (3, 3), padding=((5, 6), (4, 7))),
     _conv("padded_groups", 1, 64, (6, 7), 66, (3, 3), padding=1, groups=2),
-    _conv("padded_cell", 1, 160, (1, 1), 65, (3, 3), padding=1),
+    _conv("padded_cell", 1, 260, (1, 1), 129, (3, 3), padding=1),
     _conv("padded_row", 1, 96, (1, 20), 40, (3, 3), padding=1),
     _conv("padded_column", 1, 96, (20, 1), 40, (3, 3), padding=1),
     _conv("padded_blocks", 1, 130, (17, 16), 33, (3, 3), padding=1),

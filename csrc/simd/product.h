@@ -32,10 +32,16 @@ static void pack_terms(const Geometry *g, ptrdiff_t channels, ptrdiff_t width, c
 /* Whether none of n numbers is infinite or NaN, n being whole vectors. */
 INLINE int all_finite(const real *x, ptrdiff_t n)
 {
-    vec zeros = {0};
-    for (ptrdiff_t i = 0; i < n; i += VL)
-        zeros = vfma(vload(x + i), (vec){0}, zeros);
-    return vall(vordered(vbetween(0, VL), zeros, zeros));
+    vec zeros[4] = {{0}};
+    ptrdiff_t i = 0;
+    for (; i <= n - 4 * VL; i += 4 * VL)
+#pragma GCC unroll 4
+        for (int k = 0; k < 4; k++)
+            zeros[k] = vfma(vload(x + i + k * VL), (vec){0}, zeros[k]);
+    for (; i < n; i += VL)
+        zeros[0] = vfma(vload(x + i), (vec){0}, zeros[0]);
+    const vec all = (zeros[0] + zeros[1]) + (zeros[2] + zeros[3]);
+    return vall(vordered(vbetween(0, VL), all, all));
 }
 
 /* A whole panel, channel after channel of input; whether all its weights are finite. */
