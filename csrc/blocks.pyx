@@ -13,11 +13,15 @@ from libc.string cimport memcpy, memset
 
 from fastconv.backends.cython.activation_elementwise cimport kind_of
 from fastconv.backends.cython.cutting cimport (
-    COLUMNS, Cutting, IN_PLACE, PIXEL_BY_PIXEL, PLANES, along_pixels, cut, gcd, scratch_bytes,
+    COLUMNS, Cutting, IN_PLACE, PIXEL_BY_PIXEL, PLANES, along_pixels, cut, gcd, in_lines,
+    scratch_bytes,
 )
 from fastconv.backends.cython.geometry cimport geometry_of, set_strides
-from fastconv.backends.cython.isa cimport Block, Gather, Gathering, Geometry, Kernels, kernels, team
+from fastconv.backends.cython.isa cimport (
+    Block, Gather, Gathering, Geometry, Kernels, Place, Region, kernels, team,
+)
 from fastconv.backends.cython.memory cimport give, take
+from fastconv.backends.cython.regions cimport Division, divide, list_places
 
 from fastconv.spec import LEAKY_SLOPE
 
@@ -75,6 +79,7 @@ cdef struct Call:
     const Kernels* table
     Geometry geometry
     Cutting cutting
+    Division division
     Gather gather  # NULL where x is read in place
     Block block    # what all blocks have in common
     const char* x
@@ -85,13 +90,37 @@ cdef struct Call:
     char* scratch          # of the first thread
 
 
-cdef void lay_out(Call* call, Py_ssize_t* offsets) noexcept:
+cdef Py_ssize_t pass_channels(
+    const Kernels* table, const Cutting* c, const Geometry* g,
+) noexcept:
+    """Input channels whose terms pass together, along output channels."""
+    cdef Py_ssize_t most = max(1, table.pass_terms // (g.KH * g.KW))
+    cdef Py_ssize_t passes = (c.ics + most - 1) // most
+    return (c.ics + passes - 1) // passes
+
+
+cdef Py_ssize_t tables_bytes(
+    const Kernels* table, const Cutting* c, const Division* d, const Geometry* g,
+) noexcept:
+    """What lay_out() writes."""
+    cdef Py_ssize_t taps = g.KH * g.KW
+    if c.pixel_vectors:
+        return in_lines((taps + c.terms) * sizeof(Py_ssize_t))
+    return in_lines(
+        taps * sizeof(Py_ssize_t) + d.count * sizeof(Region)
+        + pass_channels(table, c, g) * d.taps * sizeof(Place)
+    )
+
+
+cdef void lay_out(Call* call, char* tables) noexcept:
     """Where the pixels are, and where the factor of each term lies, seen from an output pixel."""
     cdef const Geometry* g = &call.geometry
     cdef const Cutting* c = &call.cutting
     cdef const Gathering* to = &c.gathering
-    cdef Py_ssize_t period_h = g.SH // gcd(g.SH, g.DH), period_w = g.SW // gcd(g.SW, g.DW)
-    cdef Py_ssize_t channel = to.plane, tap, term, slot, k, kh, kw
+    cdef Py_ssize_t channel = to.plane, taps = g.KH * g.KW, channels, tap, pixel, k
+    cdef Py_ssize_t* pixels = <Py_ssize_t*>tables
+    cdef Py_ssize_t* offsets = pixels + taps
+    cdef Region* regions = <Region*>offsets
     call.block.step, call.block.pitch = to.step, to.pitch
     call.block.in_place = c.order == IN_PLACE
     if c.order == IN_PLACE:
@@ -105,24 +134,43 @@ cdef void lay_out(Call* call, Py_ssize_t* offsets) noexcept:
         channel = 1
     else:
         call.gather = call.table.convolution.gather_columns
-        channel = g.KH * g.KW * to.plane
+        channel = taps * to.plane
     call.block.group_pixels = c.ics * channel if c.groups_together else 0
-    for tap in range(min(g.KH * g.KW, c.terms)):
+    place_taps(g, c, pixels)
+    if c.pixel_vectors:
+        for tap in range(min(taps, c.terms)):
+            k, pixel = tap, pixels[tap]
+            while k < c.terms:
+                offsets[k] = pixel
+                k += taps
+                pixel += channel
+        call.block.offsets = offsets
+    else:
+        channels = pass_channels(call.table, c, g)
+        call.block.pass_terms, call.block.pass_pixels = channels * taps, channels * channel
+        list_places(&call.division, g, pixels, channels, channel, call.table.panel, regions,
+                    <Place*>(regions + call.division.count))
+        call.block.regions, call.block.region_count = regions, call.division.count
+
+
+cdef void place_taps(const Geometry* g, const Cutting* c, Py_ssize_t* pixels) noexcept:
+    """Where the factor of each tap lies, in one channel."""
+    cdef const Gathering* to = &c.gathering
+    cdef Py_ssize_t period_h = g.SH // gcd(g.SH, g.DH), period_w = g.SW // gcd(g.SW, g.DW)
+    cdef Py_ssize_t tap, slot, kh, kw
+    for tap in range(g.KH * g.KW):
         kh, kw = tap // g.KW, tap % g.KW
         if c.order == IN_PLACE:
-            k = kh * g.DH * g.x_h + kw * g.DW * g.x_w
+            pixels[tap] = kh * g.DH * g.x_h + kw * g.DW * g.x_w
         elif c.order == PLANES:
             slot = kh % period_h * to.slots_w + kw % period_w
-            k = (slot * (to.rows + c.reach_h) + kh * g.DH // g.SH) * to.pitch + kw * g.DW // g.SW
+            pixels[tap] = (
+                (slot * (to.rows + c.reach_h) + kh * g.DH // g.SH) * to.pitch + kw * g.DW // g.SW
+            )
         elif c.order == PIXEL_BY_PIXEL:
-            k = kh * g.DH * to.plane + kw * g.DW * c.ics
+            pixels[tap] = kh * g.DH * to.plane + kw * g.DW * c.ics
         else:
-            k = tap * to.plane
-        term = tap
-        while term < c.terms:
-            offsets[term] = k
-            term += g.KH * g.KW
-            k += channel
+            pixels[tap] = tap * to.plane
 
 
 # ---------------------------------------------------------------- computing
@@ -178,13 +226,18 @@ cdef void compute(const Call* call, Py_ssize_t task, int thread) noexcept nogil:
         b.first += b.terms
 
 
+cdef inline bint leaves_out(const Geometry* g, const Cutting* c, Weights weights) noexcept:
+    """Whether products with padded zeros may be left out: of infinite weights they are NaN."""
+    return not c.pixel_vectors and weights.finite and not is_unpadded(g)
+
+
 cdef object run_blocks(Algorithm algorithm, spec, x, Weights weights, bias, out, int threads):
     cdef Call call
     cdef char* memory
     cdef cnp.ndarray xs = x, outs = out, biases
     cdef Geometry* g = &call.geometry
     cdef Cutting* c = &call.cutting
-    cdef Py_ssize_t task, group, size
+    cdef Py_ssize_t task, group, size, tables
     cdef bint channels_last = spec.layout == "NHWC"
     cdef char* padded_bias
     call.table = kernels(spec.dtype)
@@ -205,11 +258,13 @@ cdef object run_blocks(Algorithm algorithm, spec, x, Weights weights, bias, out,
     else:
         call.block.weights = weights.panels(call.table, g, spec.G, threads)
 
+    divide(&call.division, g, call.table.pass_terms, algorithm == DIRECT and leaves_out(g, c, weights))
+    tables = tables_bytes(call.table, c, &call.division, g)
     threads = <int>min(team(threads), c.tasks)
-    memory = take(scratch_bytes(c, threads))
+    memory = take(tables + scratch_bytes(c, threads))
     try:
-        lay_out(&call, <Py_ssize_t*>memory)
-        padded_bias = memory + c.offset_bytes
+        lay_out(&call, memory)
+        padded_bias = memory + tables
         memset(padded_bias, 0, c.bias_bytes)
         if bias is not None:
             biases = bias
@@ -220,7 +275,6 @@ cdef object run_blocks(Algorithm algorithm, spec, x, Weights weights, bias, out,
                     call.OC * size,
                 )
         call.scratch = padded_bias + c.bias_bytes
-        call.block.offsets = <Py_ssize_t*>memory
         call.block.pixel_vectors = c.pixel_vectors
         call.block.activation = kind_of(spec.activation)
         call.block.slope = LEAKY_SLOPE
@@ -254,16 +308,20 @@ cdef Weights prepare(Algorithm algorithm, spec, w, int threads):
 
 cdef Py_ssize_t blocks_bytes(Algorithm algorithm, spec, int threads) except -1:
     """For arrays of any strides: they may forbid to flatten the planes, and to read in place."""
+    cdef Division d
     cdef const Kernels* table = kernels(spec.dtype)
     cdef Geometry g = geometry_of(spec)
     cdef Py_ssize_t most = 0
     cdef Cutting c
     cdef bint channels_last = spec.layout == "NHWC", in_place
-    cdef int attempt
+    cdef int attempt, leaving_out
     for attempt in range(3):
         if attempt == 1:
             flatten(&g)
         in_place = attempt == 2 and readable_in_place(algorithm, table, &g, spec.G, channels_last)
         c = cut(algorithm, table, &g, spec.N, spec.G, channels_last, in_place, threads)
-        most = max(most, scratch_bytes(&c, <int>min(threads, c.tasks)))
+        for leaving_out in range(2):
+            divide(&d, &g, table.pass_terms, leaving_out and algorithm == DIRECT)
+            most = max(most, tables_bytes(table, &c, &d, &g)
+                       + scratch_bytes(&c, <int>min(threads, c.tasks)))
     return most

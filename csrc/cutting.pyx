@@ -13,12 +13,14 @@ cdef enum:
     MANY_GROUPS = 16        # groups worth gathering together where channels lie side by side
     REACH = 8               # vectors that a tile may read beyond the last pixel (LARGEST_V)
 
+cdef double GATHERED_ALONG = 1.06  # time of wide vectors of gathered pixels, to that of others
+
 
 cdef inline Py_ssize_t ceil_div(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
     return (a + b - 1) // b
 
 
-cdef inline Py_ssize_t in_lines(Py_ssize_t nbytes) noexcept nogil:
+cdef Py_ssize_t in_lines(Py_ssize_t nbytes) noexcept nogil:
     return ceil_div(nbytes, LINE) * LINE
 
 
@@ -35,18 +37,17 @@ cdef inline Py_ssize_t fitting(Py_ssize_t n, Py_ssize_t nbytes) noexcept nogil:
 
 cdef bint along_pixels(const Kernels* table, const Geometry* g, bint channels_last) noexcept:
     """Whether vectors should run along pixels: which leaves fewer lanes idle, where turning the
-    results costs about one more term on every lane of a vector, and a lone pixel per row leaves
-    half of the arithmetic idle."""
+    results costs about one more term on every lane of a vector, and gathered pixels meet the
+    weights of a panel a little sooner than the rows of a kernel."""
     cdef Py_ssize_t lanes = g.OH * g.OW + (g.OH - 1) * ((g.KW - 1) * g.DW // g.SW)
     cdef double along, across, turning
+    cdef bint wide = table.width * table.itemsize == 64
     if g.OC <= table.panel // 2:
         return True
     if g.OH > 1 or channels_last or lanes < table.width or lanes % table.width > table.dots:
         lanes = ceil_div(lanes, table.width) * table.width
-    along = <double>g.OC * lanes
+    along = <double>g.OC * lanes * (GATHERED_ALONG if wide and g.KH * g.KW > 1 else 1)
     across = <double>g.OH * g.OW * table.panel * ceil_div(g.OC, table.panel)
-    if g.OW == 1:
-        across *= 2
     turning = <double>g.OC * g.OH * g.OW * table.width / (g.IC * g.KH * g.KW)
     if channels_last:
         along += turning
@@ -129,6 +130,8 @@ cdef void cut_channels_and_rows(
             c.ics = max(1, min(c.ics, WEIGHTS // (per_block * c.width * taps * size)))
         while c.ics > 1 and fitting(c.ics, c.row_bytes) < wanted + c.reach_h:
             c.ics = ceil_div(c.ics, 2)
+        if c.ics == g.IC and not c.pixel_vectors:  # no sums wait: gathered once for all channels
+            per_block = c.panels
         rows = fitting(c.ics, c.row_bytes) - c.reach_h
     c.terms = c.ics * taps
     if c.order == COLUMNS and rows < 1:  # the columns of one channel are too many
@@ -181,7 +184,6 @@ cdef void size_up(Cutting* c, const Geometry* g, const Kernels* table) noexcept:
         c.sums_bytes += per_block * c.width * table.width * size
         c.dense_bytes = in_lines(table.dense * size)
     c.sums_bytes = in_lines(c.sums_bytes)
-    c.offset_bytes = in_lines(c.terms * sizeof(Py_ssize_t))
     c.bias_bytes = in_lines(c.G * c.panels * c.width * size)
 
 
@@ -211,6 +213,4 @@ cdef bint finer(Py_ssize_t* parts, Py_ssize_t others, int threads, Py_ssize_t mo
 
 
 cdef Py_ssize_t scratch_bytes(const Cutting* c, int threads) noexcept nogil:
-    return c.offset_bytes + c.bias_bytes + threads * (
-        c.pixel_bytes + c.sums_bytes + c.dense_bytes
-    )
+    return c.bias_bytes + threads * (c.pixel_bytes + c.sums_bytes + c.dense_bytes)

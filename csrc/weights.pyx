@@ -38,39 +38,44 @@ cdef class Weights:
         """Panels of output channels, those of each group for themselves."""
         with self.lock:
             if self.packed is NULL:
-                self.packed = pack_panels(table, g, G, self.w, threads)
+                self.packed = pack_panels(table, g, G, self.w, threads, &self.finite)
         return self.packed
 
 
 cdef char* pack_panels(
     const Kernels* table, const Geometry* g, Py_ssize_t G, cnp.ndarray w, int threads,
+    bint* finite,
 ) except NULL:
+    """The panels, and whether all weights are finite."""
     cdef Py_ssize_t size = table.itemsize
     cdef Py_ssize_t of_group = (g.OC + table.panel - 1) // table.panel, count = G * of_group
     cdef Py_ssize_t panel_bytes = g.IC * g.KH * g.KW * table.panel * size
     cdef const char* source = <const char*>cnp.PyArray_DATA(w)
     cdef char* packed = take(count * panel_bytes)
     cdef Py_ssize_t[4] strides
-    cdef Py_ssize_t i
+    cdef Py_ssize_t i, finite_panels = 0
     for i in range(4):
         strides[i] = cnp.PyArray_STRIDE(w, i) // size
     threads = <int>min(team(threads), count)
     with nogil:
         if threads == 1:
             for i in range(count):
-                pack_one(table, g, of_group, i, source, strides, packed + i * panel_bytes)
+                finite_panels += pack_one(
+                    table, g, of_group, i, source, strides, packed + i * panel_bytes)
         else:
             for i in prange(count, num_threads=threads, schedule="static"):
-                pack_one(table, g, of_group, i, source, strides, packed + i * panel_bytes)
+                finite_panels += pack_one(
+                    table, g, of_group, i, source, strides, packed + i * panel_bytes)
+    finite[0] = finite_panels == count
     return packed
 
 
-cdef void pack_one(
+cdef Py_ssize_t pack_one(
     const Kernels* table, const Geometry* g, Py_ssize_t of_group, Py_ssize_t i, const char* w,
     const Py_ssize_t* strides, char* panel,
 ) noexcept nogil:
     cdef Py_ssize_t oc = i % of_group * table.panel
-    table.convolution.pack_panel(
+    return table.convolution.pack_panel(
         g, min(table.panel, g.OC - oc), table.panel,
         w + (i // of_group * g.OC + oc) * strides[0] * table.itemsize, strides, panel,
     )

@@ -251,9 +251,32 @@ CONV_LOW_RANK = (
     *(_conv(f"rank1_{p}", 1, 2, (p, p), 1, (5, 5), padding=2, rank=1) for p in PIXEL_BORDERS),
 )
 
+# So much of the work falls on padding that it is worth leaving out, region by region.
+CONV_PADDED = (
+    _conv("padded_3x3", 2, 48, (7, 7), 33, (3, 3), padding=1),
+    _conv("padded_5x5", 1, 24, (9, 8), 40, (5, 5), padding=2),
+    _conv("padded_asymmetric", 1, 40, (8, 9), 36, (4, 3), padding=((3, 0), (0, 2))),
+    _conv("padded_s2", 1, 40, (9, 11), 33, (5, 4), padding=(3, 2), stride=2),
+    _conv("padded_s3x2_dilated", 1, 48, (11, 9), 17, (3, 4), padding=5, stride=(3, 2),
+          dilation=(2, 3)),
+    _conv("padded_dilated_far", 1, 40, (7, 9), 33, (3, 3), padding=(5, 6), dilation=(5, 6)),
+    _conv("padded_beyond", 1, 24, (4, 5), 33, (3, 3), padding=((5, 6), (4, 7))),
+    _conv("padded_groups", 1, 64, (6, 7), 66, (3, 3), padding=1, groups=2),
+    _conv("padded_cell", 1, 260, (1, 1), 129, (3, 3), padding=1),
+    _conv("padded_row", 1, 96, (1, 20), 40, (3, 3), padding=1),
+    _conv("padded_column", 1, 96, (20, 1), 40, (3, 3), padding=1),
+    _conv("padded_blocks", 1, 130, (17, 16), 33, (3, 3), padding=1),
+    _conv("padded_11x11", 1, 9, (12, 13), 20, (11, 11), padding=5),
+    _conv("padded_31x31", 1, 2, (20, 21), 17, (31, 31), padding=15),
+    _conv("nan_padded", 1, 48, (7, 7), 33, (3, 3), "nan", padding=1),
+    _conv("inf_weights_padded", 1, 48, (7, 7), 33, (3, 3), "inf_weights", padding=1),
+    _conv("inf_weights_padded_far", 1, 40, (7, 9), 33, (3, 3), "inf_weights", padding=(5, 6),
+          dilation=(5, 6)),
+)
+
 CONV = (
-    CONV_LOW_RANK + CONV_ROWS + CONV_SHAPES + CONV_CHANNELS + CONV_TILES + CONV_BORDERS
-    + CONV_NONFINITE
+    CONV_PADDED + CONV_LOW_RANK + CONV_ROWS + CONV_SHAPES + CONV_CHANNELS + CONV_TILES
+    + CONV_BORDERS + CONV_NONFINITE
 )
 
 # ---------------------------------------------------------------- conv2d_input_grad

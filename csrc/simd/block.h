@@ -29,14 +29,30 @@ typedef struct {
 typedef void (*Gather)(const Geometry *geometry, const Gathering *to, const void *x,
                        const Rectangle *at, ptrdiff_t first, ptrdiff_t terms, void *pixels);
 
+/* Where a term's factor and its weights lie, seen from where those of its pass begin. */
+typedef struct {
+    ptrdiff_t pixel, weight;
+} Place;
+
+/* Output pixels of a plane whose windows meet the picture with the same `taps` or fewer: the
+ * places of these, for one channel of a pass after another. */
+typedef struct {
+    Rectangle at;
+    ptrdiff_t taps;
+    const Place *places;
+} Region;
+
 /* A block's sums: pixels × channels, over the terms k = (ic, kh, kw) first … first + terms.
  *
- * Output pixel (r, c) of the rectangle finds its factor of term k at pixels[offsets[k] +
- * r * pitch + c * step]. Where vectors run along pixels, weights are as they were given, a row of
- * all terms for each channel. Where they run along channels, weights lie in panels: channel i of
- * term k at weights[i / PANEL * panel_size + k * PANEL + i % PANEL]. Where each group in the block
- * has input channels of its own, the next group's pixels are `group_pixels` further; else that is
- * 0.
+ * Where vectors run along pixels, output pixel (r, c) of the rectangle finds its factor of term k
+ * at pixels[offsets[k] + r * pitch + c * step], and weights are as they were given, a row of all
+ * terms for each channel. Where each group in the block has input channels of its own, the next
+ * group's pixels are `group_pixels` further; else that is 0.
+ *
+ * Where they run along channels, weights lie in panels: channel i of term k at weights[i / PANEL *
+ * panel_size + k * PANEL + i % PANEL]. The terms pass by `pass` at a time, which are those of whole
+ * channels wherever a region leaves out taps; the factors of the next pass lie `pass_pixels`
+ * further.
  */
 typedef struct {
     const Geometry *geometry;
@@ -48,8 +64,11 @@ typedef struct {
     ptrdiff_t first, terms;
     ptrdiff_t channels;
     const void *pixels;
+    ptrdiff_t step, pitch;
     const ptrdiff_t *offsets;
-    ptrdiff_t step, pitch, group_pixels;
+    ptrdiff_t group_pixels;
+    const Region *regions; /* of which every pixel of the plane is in one */
+    ptrdiff_t region_count, pass, pass_pixels;
     const void *weights;
     ptrdiff_t panel_size;
     const void *bias; /* along channels rounded up to whole panels */

@@ -2,9 +2,9 @@
  *
  * sums[m][v] += a[m] * b[v] over the terms k, with M scalars a and V vectors b. There are two
  * forms of the same arithmetic. Where vectors run along pixels the scalars are M output
- * channels; where they run along channels the scalars are M pixels of a row. Both find
- * pixels at x + offsets[k], which absorbs stride, dilation, padding and memory order. Vectors
- * along channels need weights in panels (block.h); along pixels they are read as they are.
+ * channels; where they run along channels the scalars are M pixels of a row or column. Both find
+ * pixels through a table of offsets, which absorbs stride, dilation, padding and memory order.
+ * Vectors along channels need weights in panels (block.h); along pixels they are read as they are.
  *
  * The terms of one output are added in their order, one after another, in every tile and form:
  * the bits depend neither on the cutting into tiles nor on the number of threads.
@@ -12,6 +12,7 @@
 #ifndef FASTCONV_GEMM_TILE_H
 #define FASTCONV_GEMM_TILE_H
 
+#include "block.h"
 #include "vec.h"
 
 enum {
@@ -20,6 +21,9 @@ enum {
 #else
     REGISTERS = 16,
 #endif
+    /* Of a pass over the tiles along channels, which share its weights. Wide tiles take longer over
+     * them than the second cache, and gain from long passes; for others they stay in the first. */
+    PASS_TERMS = VEC_BYTES == 64 ? 320 : 128,
 #if defined(__FMA__) || defined(__aarch64__)
     SPARE = 1, /* registers beside the sums and the vectors: the scalar */
 #else
@@ -54,15 +58,17 @@ INLINE int widest(int M)
 /* What the tiles of a strip share. */
 typedef struct {
     ptrdiff_t terms;
-    const ptrdiff_t *offsets;
     ptrdiff_t w_pitch; /* between scalars along pixels, between panels along channels */
-    ptrdiff_t step;    /* between pixels, where vectors run along channels */
-    const real *later; /* likewise: a line for each term, asked for while there is time */
     ptrdiff_t sums_pitch;
+    /* Along channels only. */
+    const Place *places;
+    ptrdiff_t step;    /* between pixels */
+    const real *later; /* a line for each term, asked for while there is time */
     /* Along pixels only. The first tile of a strip leaves the vectors that it loads in `dense`,
      * one after another, and the others read them there: aligned, and in one stream rather than
      * in a page for each term. Meanwhile each asks for some vectors of the next strip: after
      * `every` terms for those of one more, until `next_terms` have been `asked` for. */
+    const ptrdiff_t *offsets;
     real *dense;
     const real *next;
     const ptrdiff_t *next_offsets;
@@ -82,14 +88,14 @@ INLINE void tile_along_channels(const int M, const int V, const TileJob *job, co
     const ptrdiff_t step = job->step, pitch = job->sums_pitch;
     EACH_M EACH_V acc[m][v] = vload(bias ? bias + v * VL : sums + m * pitch + v * VL);
 
-    const ptrdiff_t *offsets = job->offsets, *end = offsets + job->terms;
+    const Place *place = job->places, *end = place + job->terms;
     const real *later = job->later;
-    for (; offsets < end; offsets++, w += PANEL, later += PANEL) {
-        const real *pixels = x + *offsets;
+    for (; place < end; place++, later += PANEL) {
+        const real *pixels = x + place->pixel, *weights = w + place->weight;
         __builtin_prefetch(later, 0, 2);
         vec b[LARGEST_V];
         EACH_V {
-            b[v] = vload(w + v / PANEL_VECTORS * job->w_pitch + v % PANEL_VECTORS * VL);
+            b[v] = vload(weights + v / PANEL_VECTORS * job->w_pitch + v % PANEL_VECTORS * VL);
             if (M > 1)
                 b[v] = vkeep(b[v]);
         }

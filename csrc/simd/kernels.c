@@ -18,6 +18,7 @@ const Kernels SYMBOL(kernels) = {
     .panel = PANEL,
     .dots = MOST_DOTS,
     .dense = LARGEST_DENSE + LARGEST_TAIL,
+    .pass = PASS_TERMS,
     .convolution = &SYMBOL(convolution),
     .elementwise = &SYMBOL(elementwise),
     .pooling = &SYMBOL(pooling),

@@ -34,8 +34,8 @@ enum { FAR_BYTES = 16 << 20 }; /* of a result that would push everything else ou
 /* Convolution, see block.h, gather.h and product.h. */
 typedef struct {
     Gather gather_planes, gather_pixels, gather_columns;
-    void (*pack_panel)(const Geometry *geometry, ptrdiff_t channels, ptrdiff_t width,
-                       const void *w, const ptrdiff_t *strides, void *panel);
+    int (*pack_panel)(const Geometry *geometry, ptrdiff_t channels, ptrdiff_t width,
+                      const void *w, const ptrdiff_t *strides, void *panel);
     void (*product)(const Block *block);
 } Convolution;
 
@@ -105,6 +105,7 @@ typedef struct {
     int panel;    /* output channels of a panel of packed weights */
     int dots;     /* pixels beyond whole vectors that are cheap, see dots.h */
     int dense;    /* values that a block needs beside its sums, along pixels */
+    int pass;     /* terms that tiles along channels take one after another */
     const Convolution *convolution;
     const Elementwise *elementwise;
     const PoolKernels *pooling;

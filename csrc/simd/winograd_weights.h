@@ -34,7 +34,7 @@ static void winograd_pack(const Winograd *w, ptrdiff_t channels, ptrdiff_t V, co
         if (!is_large && dense && channels == VL && piece.IC * taps >= LANE)
             turn_in(piece.IC * taps, from, strides[0], gathered);
         else if (!is_large)
-            pack_panel(&piece, channels, VL, from, strides, gathered);
+            pack_terms(&piece, channels, VL, from, strides, gathered);
         for (ptrdiff_t phase = 0; phase < phases_of(g); phase++) {
             real *dst = (real *)panel + (phase * g->IC + c) * r * r * V * VL;
             for (ptrdiff_t ic = 0; ic < piece.IC; ic++)

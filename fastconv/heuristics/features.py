@@ -100,6 +100,8 @@ def direct(spec: Conv2dSpec, lanes: int) -> Features:
     found = traffic(spec)
     products = vectors * icg * taps
     found["vectors"], found["vectors_in_place"] = (0.0, products) if in_place else (products, 0.0)
+    # Along channels the C wing leaves out what falls on padding.
+    found["vectors_met"] = found["vectors"] * (_met(spec) if vectors < along_pixels else 1.0)
     found["sums"] = vectors
     found["turned_sums"] = along_channels if _turned(spec, lanes) else 0.0
     # Along pixels each load serves the output channels of a tile: few, where a group has few.
@@ -123,6 +125,22 @@ def direct(spec: Conv2dSpec, lanes: int) -> Features:
     # Every block of some hundred pixels meets all weights again.
     found["weights_again"] = found["weight_bytes_far"] * spec.N * math.ceil(pixels / 256)
     return found
+
+
+def _met(spec: Conv2dSpec) -> float:
+    """The share of the taps of all windows that meet the picture."""
+    return _met_along(spec.OH, spec.IH, spec.KH, spec.SH, spec.DH, spec.PT) * _met_along(
+        spec.OW, spec.IW, spec.KW, spec.SW, spec.DW, spec.PL
+    )
+
+
+@lru_cache(maxsize=1024)
+def _met_along(out: int, size: int, k: int, s: int, d: int, before: int) -> float:
+    met = 0
+    for tap in range(k):  # meets cell o·s + lead for the windows o
+        lead = tap * d - before
+        met += max(0, min(out, (size - lead - 1) // s + 1) - max(0, -(lead // s)))
+    return met / (out * k)
 
 
 def _picking(spec: Conv2dSpec) -> int:

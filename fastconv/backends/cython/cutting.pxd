@@ -25,11 +25,12 @@ cdef struct Cutting:
     Py_ssize_t row_bytes         # gathered for one row of output and one input channel
     Py_ssize_t tasks
     Py_ssize_t pixel_bytes, sums_bytes, dense_bytes  # of a thread
-    Py_ssize_t offset_bytes, bias_bytes
+    Py_ssize_t bias_bytes
 
 # `x_c` and the other strides of the geometry need not be known where nothing is read in place.
 cdef Cutting cut(Algorithm algorithm, const Kernels* table, const Geometry* g, Py_ssize_t N,
                  Py_ssize_t G, bint channels_last, bint in_place, int threads) noexcept
 cdef Py_ssize_t scratch_bytes(const Cutting* c, int threads) noexcept nogil
 cdef bint along_pixels(const Kernels* table, const Geometry* g, bint channels_last) noexcept
+cdef Py_ssize_t in_lines(Py_ssize_t nbytes) noexcept nogil
 cdef Py_ssize_t gcd(Py_ssize_t a, Py_ssize_t b) noexcept nogil

@@ -10,6 +10,12 @@ cdef extern from "simd/block.h":
         Py_ssize_t out_c, out_h, out_w
     ctypedef struct Rectangle:
         Py_ssize_t oh, ow, rows, cols
+    ctypedef struct Place:
+        Py_ssize_t pixel, weight
+    ctypedef struct Region:
+        Rectangle at
+        Py_ssize_t taps
+        const Place* places
     ctypedef struct Gathering:
         Py_ssize_t step, pitch, plane, rows, cols, slots_h, slots_w
     ctypedef void (*Gather)(const Geometry* geometry, const Gathering* to, const void* x,
@@ -24,8 +30,12 @@ cdef extern from "simd/block.h":
         Py_ssize_t first, terms
         Py_ssize_t channels
         const void* pixels
+        Py_ssize_t step, pitch
         const Py_ssize_t* offsets
-        Py_ssize_t step, pitch, group_pixels
+        Py_ssize_t group_pixels
+        const Region* regions
+        Py_ssize_t region_count
+        Py_ssize_t pass_terms "pass", pass_pixels
         const void* weights
         Py_ssize_t panel_size
         const void* bias
@@ -137,7 +147,7 @@ cdef extern from "simd/table.h":
         FAR_BYTES
     ctypedef struct Convolution:
         Gather gather_planes, gather_pixels, gather_columns
-        void (*pack_panel)(const Geometry* geometry, Py_ssize_t channels, Py_ssize_t width,
+        bint (*pack_panel)(const Geometry* geometry, Py_ssize_t channels, Py_ssize_t width,
                            const void* w, const Py_ssize_t* strides, void* panel) noexcept nogil
         void (*product)(const Block* block) noexcept nogil
     ctypedef struct Elementwise:
@@ -181,6 +191,7 @@ cdef extern from "simd/table.h":
         int panel
         int dots
         int dense
+        int pass_terms "pass"
         const Convolution* convolution
         const Elementwise* elementwise
         const PoolKernels* pooling

@@ -6,6 +6,7 @@ from fastconv.backends.cython.isa cimport Geometry, Kernels
 cdef class Weights:
     cdef cnp.ndarray w
     cdef char* packed
+    cdef bint finite  # whether what is packed is
     cdef object lock
 
     cdef const char* rows(self) except NULL
