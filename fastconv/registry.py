@@ -229,8 +229,9 @@ def _tiles_of_few(spec: Conv2dSpec) -> str | None:
     return _float_only(spec)
 
 
-LONGEST_COLUMNS = 8192
-"""Products of a sum up to which transforms down the columns keep to their stated error."""
+LONGEST_COLUMNS, LONGEST_SQUARES = 8192, 4096
+"""Products of a sum up to which transforms down the columns, and along both axes, keep to their
+stated error."""
 
 
 def _columns(spec: Conv2dSpec) -> str | None:
@@ -239,6 +240,15 @@ def _columns(spec: Conv2dSpec) -> str | None:
     products = spec.IC // spec.G * spec.KH * spec.KW
     if products > LONGEST_COLUMNS:
         return f"its sums of {products} products would be too inexact; {LONGEST_COLUMNS} are not"
+    return _few_channels(spec)
+
+
+def _squares(spec: Conv2dSpec) -> str | None:
+    if spec.SH > 1 or spec.SW > 1 or spec.DH > 1 or spec.DW > 1:
+        return "tiles of both axes are made without a stride or a dilation"
+    products = spec.IC // spec.G * spec.KH * spec.KW
+    if products > LONGEST_SQUARES:
+        return f"its sums of {products} products would be too inexact; {LONGEST_SQUARES} are not"
     return _few_channels(spec)
 
 
@@ -325,6 +335,7 @@ _CONV2D = (
     Kernel("conv2d", "winograd6", "cython", _winograd(6), direct_sum=False, rms_error=6e-6),
     Kernel("conv2d", "planar", "cython", _few_channels),
     Kernel("conv2d", "winograd1d", "cython", _columns, direct_sum=False, rms_error=4e-6),
+    Kernel("conv2d", "winograd2d", "cython", _squares, direct_sum=False, rms_error=5e-6),
     Kernel("conv2d", "winograd_planar", "cython", _tiles_of_few, direct_sum=False, rms_error=1e-6),
     Kernel("conv2d", "separable", "cython", _separable, direct_sum=False, rms_error=1e-6),
     Kernel("conv2d", "direct", "numba", _float_only),
@@ -359,7 +370,7 @@ _CUDA = (
 )
 
 
-_OF_PICTURES = ("winograd1d", "separable")
+_OF_PICTURES = ("winograd1d", "winograd2d", "separable")
 """Algorithms for large filters, which nobody pools after."""
 
 

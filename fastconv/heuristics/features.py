@@ -261,6 +261,25 @@ def winograd1d(spec: Conv2dSpec, lanes: int) -> Features:
     return found
 
 
+def winograd2d(spec: Conv2dSpec, lanes: int) -> Features:
+    """Tiles of 4×4 at 49 points, each a convolution of planes of tiles by a quarter of the kernel's
+    rows and columns. Small planes transform more than they give."""
+    icg, rows, across = spec.IC // spec.G, -(-spec.KH // 4), -(-spec.KW // 4)
+    vectors = spec.N * up(-(-spec.OW // 4), lanes) / lanes
+    points = 49 * vectors * -(-spec.OH // 4)
+    wider = up(-(-spec.OW // 4) + across - 1, lanes) / up(-(-spec.OW // 4), lanes)
+    found = traffic(spec)
+    found["vectors"] = points * spec.OC * icg * rows * across
+    found["transformed_in"] = 49 * vectors * wider * (-(-spec.OH // 4) + rows - 1) * spec.IC
+    found["transformed_out"] = points * spec.OC
+    found["strided"] = (
+        spec.N * (spec.IC + spec.OC) * spec.OH * spec.OW
+        if spec.layout == "NHWC" and spec.IC > 1 else 0.0
+    )
+    found["pack_points"] = spec.OC * icg * rows * across
+    return found
+
+
 def winograd_planar(spec: Conv2dSpec, lanes: int) -> Features:
     """Vectors of 4×4 tiles, or of output channels where these lie side by side: products at 36
     points, and transforms of each channel in and out."""
@@ -383,6 +402,7 @@ _OF: dict[str, Callable[[Any, int], Features]] = {
     "conv2d.winograd6": winograd(6),
     "conv2d.planar": planar,
     "conv2d.winograd1d": winograd1d,
+    "conv2d.winograd2d": winograd2d,
     "conv2d.winograd_planar": winograd_planar,
     "conv2d.fft": fft,
     "conv2d.separable": separable,

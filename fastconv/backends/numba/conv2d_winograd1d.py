@@ -1,7 +1,7 @@
 """``conv2d.winograd1d@numba``: Winograd's F(4, 4) down the columns of planes.
 
 At each of seven points a convolution by a KH×KW kernel becomes one by a kernel of KH/4 rows, on
-planes of a quarter of the height (:mod:`fastconv.backends.columns`): :mod:`.conv2d_planar`
+planes of a quarter of the height (:mod:`fastconv.backends.tap_groups`): :mod:`.conv2d_planar`
 computes these, the points being groups of its channels. A band of tiles and a block of columns
 are transformed, convolved and transformed back while they are in the cache; bands and blocks are
 shared out. Every output is computed by the same operations in the same order whatever the cut is.
@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...spec import LEAKY_SLOPE, Conv2dSpec
-from ..columns import POINTS, TILE, Columns, columns_of, weights_at_points
+from ..tap_groups import DOWN, POINTS, TILE, TapGroups, tap_groups_of, weights_at_points
 from . import simd
 from .activations import CODES, activate
 from .buffers import LINE, Scratch, address, whole_lines
@@ -39,10 +39,10 @@ _WORDS = 16
 
 def pack(spec: Conv2dSpec, w: Array, threads: int) -> Array:
     """The weights at every point, [group][point · block of channels][…] as planes have them."""
-    inner = _at_points(spec, columns_of(spec, simd.BITS, 1), 1)
+    inner = _at_points(spec, tap_groups_of(spec, DOWN, simd.BITS, 1), 1)
     groups = [
         PlaneWeights(points.reshape(-1, *points.shape[2:])).planes(inner)
-        for points in weights_at_points(spec, w)
+        for points in weights_at_points(spec, DOWN, w)
     ]
     return np.stack(groups)
 
@@ -79,11 +79,11 @@ class _Cut(NamedTuple):
     """What addresses of the memory need alive."""
 
 
-def _at_points(spec: Conv2dSpec, c: Columns, tiles: int) -> Conv2dSpec:
+def _at_points(spec: Conv2dSpec, c: TapGroups, tiles: int) -> Conv2dSpec:
     """The convolution of planes of one task: the points of one group are its groups."""
     return Conv2dSpec.of(
-        (1, POINTS * (spec.IC // spec.G), tiles + c.groups - 1, c.cols + (spec.KW - 1) * spec.DW),
-        (POINTS * (spec.OC // spec.G), spec.IC // spec.G, c.groups, spec.KW),
+        (1, POINTS * (spec.IC // spec.G), tiles + c.down - 1, c.cols + (spec.KW - 1) * spec.DW),
+        (POINTS * (spec.OC // spec.G), spec.IC // spec.G, c.down, spec.KW),
         dilation=(1, spec.DW), groups=POINTS, dtype=spec.dtype,
     )
 
@@ -92,7 +92,7 @@ def _at_points(spec: Conv2dSpec, c: Columns, tiles: int) -> Conv2dSpec:
 def _make_cut(spec: Conv2dSpec, x_strides: Strides, out_strides: Strides, threads: int) -> _Cut:
     dtype = np.dtype(spec.dtype)
     size = dtype.itemsize
-    c = columns_of(spec, simd.BITS, threads)
+    c = tap_groups_of(spec, DOWN, simd.BITS, threads)
     icg, ocg = spec.IC // spec.G, spec.OC // spec.G
     value_row, value_plane = c.values_row * size, c.values_plane * size
     product_row, product_plane = c.products_row * size, c.products_plane * size
@@ -108,10 +108,10 @@ def _make_cut(spec: Conv2dSpec, x_strides: Strides, out_strides: Strides, thread
     planes_scratch = whole_lines(max(cut.share for cut in cuts))
     words = whole_lines(8 * _WORDS)
     plan = Plan(
-        dtype.type(0), tasks=c.tasks, bands=c.bands, blocks=c.blocks, G=spec.G, groups=c.groups,
+        dtype.type(0), tasks=c.tasks, bands=c.bands, blocks=c.blocks, G=spec.G, groups=c.down,
         tiles=c.tiles, last=last, cols=c.cols, lanes=simd.BITS // (8 * size), ICG=icg, OCG=ocg,
         IH=spec.IH, IW=spec.IW, OH=spec.OH, OW=spec.OW, PT=spec.PT, PL=spec.PL,
-        reach=(spec.KW - 1) * spec.DW, group_weights=POINTS * ocg * icg * c.groups * spec.KW * size,
+        reach=(spec.KW - 1) * spec.DW, group_weights=POINTS * ocg * icg * c.down * spec.KW * size,
         values_row=value_row, values_plane=value_plane, products_row=product_row,
         products_plane=product_plane, values_bytes=values, products_bytes=products,
         lines_bytes=lines, planes_bytes=planes_scratch,
