@@ -344,6 +344,7 @@ _CONV2D = (
     Kernel("conv2d", "winograd4", "numba", _winograd(4), direct_sum=False, rms_error=5e-6),
     Kernel("conv2d", "winograd6", "numba", _winograd(6), direct_sum=False, rms_error=6e-6),
     Kernel("conv2d", "winograd1d", "numba", _columns, direct_sum=False, rms_error=4e-6),
+    Kernel("conv2d", "winograd2d", "numba", _squares, direct_sum=False, rms_error=5e-6),
     Kernel("conv2d", "winograd_planar", "numba", _tiles_of_few, direct_sum=False, rms_error=1e-6),
     Kernel("conv2d", "planar", "numba", _few_channels),
     Kernel("conv2d", "separable", "numba", _separable, direct_sum=False, rms_error=1e-6),
