@@ -165,7 +165,8 @@ def run(int axes, spec, cnp.ndarray x not None, cnp.ndarray packed not None, bia
     set_strides(&p.groups.geometry, x, out)
     p.x_n, p.out_n = cnp.PyArray_STRIDE(x, 0), cnp.PyArray_STRIDE(out, 0)
     p.x, p.out = <const char*>cnp.PyArray_DATA(x), <char*>cnp.PyArray_DATA(out)
-    p.weights, p.group_weights = <const char*>cnp.PyArray_DATA(packed), cnp.PyArray_STRIDE(packed, 0)
+    p.weights = <const char*>cnp.PyArray_DATA(packed)
+    p.group_weights = cnp.PyArray_STRIDE(packed, 0)
     p.bias = NULL
     if bias is not None:
         biases = bias

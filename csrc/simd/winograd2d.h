@@ -21,9 +21,9 @@ enum {
     SQUARE = GROUP_TILE,
     WIDE = SQUARE * VL, /* columns of a vector of tiles */
     HELD = 8,           /* lines at their points, the last of which the next row of tiles needs */
-    /* Rows of values that all of it takes: lines at their points, and one line of pixels. The outputs
-     * of a row of tiles take fewer. */
-    SQUARE_LINES = HELD * GROUP_POINTS + SQUARE
+    /* Rows of values that all of it takes: lines at their points, and one of pixels, which is a
+     * vector of tiles longer. The outputs of a row of tiles take fewer. */
+    SQUARE_LINES = HELD * GROUP_POINTS + 2 * SQUARE
 };
 
 /* `count` vectors of tiles of one line, from pixels to the points of the row; n points further

@@ -76,7 +76,7 @@ def tap_groups_of(spec: Conv2dSpec, axes: int, vector_bits: int, threads: int) -
     blocks = max(1, all_cols // max(BLOCK[axes] // size, 4 * reach))
     cols = _up(-(-all_cols // blocks), lanes)
     blocks = -(-all_cols // cols)
-    values_row = _odd_lines(cols + _up(reach, lanes) + lanes, size)
+    values_row = _odd_lines(cols + _up(reach, lanes), size)
     products_row = _odd_lines(cols, size)
     row = points * size * (icg * values_row + ocg * products_row)
     tiles = BAND_BYTES[axes] // row - down + 1
@@ -104,10 +104,7 @@ def _odd_lines(cells: int, size: int) -> int:
 def weights_at_points(spec: Conv2dSpec, axes: int, w: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """[group][point][output channel][input channel][down][across]."""
     points = _at_points(w.astype(np.float64), 2)
-    if axes == BOTH:
-        points = np.moveaxis(_at_points(points, 4), 5, 4)
-    else:
-        points = points[..., None, :]
+    points = np.moveaxis(_at_points(points, 4), 5, 4) if axes == BOTH else points[..., None, :]
     # [output channel][input channel][down][point down][point across][across]
     points = points.reshape(spec.G, -1, *points.shape[1:]).transpose(0, 4, 5, 1, 2, 3, 6)
     return np.ascontiguousarray(points.reshape(spec.G, -1, *points.shape[3:]), w.dtype)

@@ -1,4 +1,4 @@
-"""``conv2d.winograd1d@numba``: Winograd's F(4, 4) down the columns of planes, by :mod:`.tap_groups`.
+"""``conv2d.winograd1d@numba``: Winograd's F(4, 4) down columns of planes, by :mod:`.tap_groups`.
 
 A NaN or infinity spreads over the rows of a tile.
 """

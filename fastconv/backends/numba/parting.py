@@ -1,4 +1,4 @@
-"""Rows of pixels as the columns of tiles that are four wide, a vector of tiles at once, and back."""
+"""Rows of pixels as the columns of tiles four wide, a vector of tiles at once, and back."""
 
 from __future__ import annotations
 

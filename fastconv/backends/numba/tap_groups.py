@@ -109,12 +109,12 @@ def _make_cut(
             (0, product_plane, product_row, size), 1,
         ))
     values, products = c.points * icg * value_plane, c.points * ocg * product_plane
-    lines = (_HELD * POINTS + TILE if axes == BOTH else POINTS) * value_row
+    lines = (_HELD * POINTS + TILE + 1 if axes == BOTH else POINTS) * value_row
     planes_scratch = whole_lines(max(cut.share for cut in cuts))
     words = whole_lines(8 * _WORDS)
     plan = Plan(
-        dtype.type(0), tasks=c.tasks, bands=c.bands, blocks=c.blocks, G=spec.G, side=c.side, down=c.down,
-        tiles=c.tiles, last=last, cols=c.cols, all_cols=c.all_cols,
+        dtype.type(0), tasks=c.tasks, bands=c.bands, blocks=c.blocks, G=spec.G,
+        side=c.side, down=c.down, tiles=c.tiles, last=last, cols=c.cols, all_cols=c.all_cols,
         lanes=simd.BITS // (8 * size), ICG=icg, OCG=ocg,
         IH=spec.IH, IW=spec.IW, OH=spec.OH, OW=spec.OW, PT=spec.PT, PL=spec.PL,
         reach=(c.across - 1) * spec.DW,
