@@ -272,6 +272,7 @@ def winograd2d(spec: Conv2dSpec, lanes: int) -> Features:
     found["vectors"] = points * spec.OC * icg * rows * across
     found["transformed_in"] = 49 * vectors * wider * (-(-spec.OH // 4) + rows - 1) * spec.IC
     found["transformed_out"] = points * spec.OC
+    found["rows"] = 49 * spec.N * -(-spec.OH // 4) * spec.OC  # of products: short ones fill no tile
     found["strided"] = (
         spec.N * (spec.IC + spec.OC) * spec.OH * spec.OW
         if spec.layout == "NHWC" and spec.IC > 1 else 0.0
