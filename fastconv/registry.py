@@ -229,9 +229,10 @@ def _tiles_of_few(spec: Conv2dSpec) -> str | None:
     return _float_only(spec)
 
 
-LONGEST_COLUMNS, LONGEST_SQUARES = 8192, 4096
-"""Products of a sum up to which transforms down the columns, and along both axes, keep to their
-stated error."""
+LONGEST_COLUMNS = 8192
+"""Products of a sum up to which transforms down the columns keep to their stated error."""
+GROUPS_OF_TAPS = 169
+"""Groups of 4×4 taps, of all input channels, up to which transforms along both axes do: 52×52."""
 
 
 def _columns(spec: Conv2dSpec) -> str | None:
@@ -246,9 +247,13 @@ def _columns(spec: Conv2dSpec) -> str | None:
 def _squares(spec: Conv2dSpec) -> str | None:
     if spec.SH > 1 or spec.SW > 1 or spec.DH > 1 or spec.DW > 1:
         return "tiles of both axes are made without a stride or a dilation"
-    products = spec.IC // spec.G * spec.KH * spec.KW
-    if products > LONGEST_SQUARES:
-        return f"its sums of {products} products would be too inexact; {LONGEST_SQUARES} are not"
+    if spec.KH == 1 or spec.KW == 1:
+        return "tiles of both axes are made for kernels of several rows and columns"
+    groups = spec.IC // spec.G * -(-spec.KH // 4) * -(-spec.KW // 4)
+    if groups > GROUPS_OF_TAPS:
+        return (
+            f"its sums of {groups} groups of taps would be too inexact; {GROUPS_OF_TAPS} are not"
+        )
     return _few_channels(spec)
 
 

@@ -235,6 +235,7 @@ CONV_LARGE = (
         for k in (6, 7, 8, 9, 12, 13, 15, 16, 17, 31)
     ),
     *(_conv(f"large_11x11_{p}", 1, 1, (p, p), 1, (11, 11), padding=5) for p in PIXEL_BORDERS),
+    _conv("large_52x51", 1, 1, (54, 67), 1, (52, 51), padding=26),
     _conv("large_63x63", 1, 1, (64, 67), 1, (63, 63), padding=31),
     _conv("large_63x5", 1, 1, (70, 40), 2, (63, 5), padding=(31, 2)),
     _conv("large_3x63", 2, 1, (9, 90), 1, (3, 63), padding=(1, 31)),
