@@ -123,7 +123,7 @@ INLINE void points_to_square(const real *from, ptrdiff_t point, vec start, const
         from_points(GROUP_POINTS, SQUARE, half[i], y);
 #pragma GCC unroll 4
         for (int j = 0; j < SQUARE; j++)
-            y[j] = clamped(clamp, y[j] + start);
+            y[j] = clamp->is_needed ? clamped(clamp, y[j] + start) : y[j] + start;
         join_columns(y, row[i]);
     }
 }

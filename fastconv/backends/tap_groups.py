@@ -30,7 +30,7 @@ BAND_BYTES = {DOWN: 640 * 1024, BOTH: 1100 * 1024}
 """and of the values and products of a band at all of them."""
 FEWEST = 6
 """Rows of tiles of a band: its neighbours transform rows again."""
-SHARE = 4
+SHARE = {DOWN: 4, BOTH: 2}
 """Tasks that a thread should find, at least."""
 LINE = 64
 """Bytes of a cache line."""
@@ -82,7 +82,7 @@ def tap_groups_of(spec: Conv2dSpec, axes: int, vector_bits: int, threads: int) -
     tiles = BAND_BYTES[axes] // row - down + 1
     others = spec.N * spec.G * blocks
     if threads > 1:
-        tiles = min(tiles, all_tiles * others // (SHARE * threads))
+        tiles = min(tiles, all_tiles * others // (SHARE[axes] * threads))
     tiles = -(-all_tiles // -(-all_tiles // max(FEWEST, tiles)))
     bands = -(-all_tiles // tiles)
     return TapGroups(

@@ -226,7 +226,7 @@ def planar(spec: Conv2dSpec, lanes: int) -> Features:
     # Kernels of few rows on one channel each read the picture in place.
     plain_steps = (spec.SH, spec.SW) == (1, 1) or (
         (spec.SH, spec.SW, spec.DH, spec.DW) == (2, 2, 1, 1))
-    straight = spec.OC == spec.G and 2 <= spec.KH <= 7 and plain_steps \
+    straight = spec.OC == spec.G and 2 <= spec.KH <= (8 if spec.SH == 1 else 7) and plain_steps \
         and (interleaved or not last)
     products = found["sums"] * icg * taps
     found["vectors"], found["straight"] = (0.0, products) if straight else (products, 0.0)
