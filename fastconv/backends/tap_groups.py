@@ -26,7 +26,7 @@ DOWN, BOTH = 1, 2
 """How many axes are transformed."""
 BLOCK = {DOWN: 2048, BOTH: 256}
 """Bytes of a block of columns at one point,"""
-BAND_BYTES = {DOWN: 640 * 1024, BOTH: 1100 * 1024}
+BAND_BYTES = {DOWN: 640 * 1024, BOTH: 850 * 1024}
 """and of the values and products of a band at all of them."""
 FEWEST = 6
 """Rows of tiles of a band: its neighbours transform rows again."""
