@@ -103,18 +103,15 @@ def _odd_lines(cells: int, size: int) -> int:
 
 def weights_at_points(spec: Conv2dSpec, axes: int, w: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """[group][point][output channel][input channel][down][across]."""
-    points = _at_points(w.astype(np.float64), 2)
-    points = np.moveaxis(_at_points(points, 4), 5, 4) if axes == BOTH else points[..., None, :]
-    # [output channel][input channel][down][point down][point across][across]
-    points = points.reshape(spec.G, -1, *points.shape[1:]).transpose(0, 4, 5, 1, 2, 3, 6)
-    return np.ascontiguousarray(points.reshape(spec.G, -1, *points.shape[3:]), w.dtype)
-
-
-def _at_points(taps: npt.NDArray[Any], axis: int) -> npt.NDArray[Any]:
-    """Groups of that axis, and then their points, in its place."""
-    groups = -(-taps.shape[axis] // TAPS)
-    lines = np.moveaxis(taps, axis, -1)
-    filled = np.zeros((*lines.shape[:-1], groups * TAPS))
-    filled[..., : lines.shape[-1]] = lines
-    points = filled.reshape(*lines.shape[:-1], groups, TAPS) @ transforms(TILE, TAPS).G_mat.T
-    return np.moveaxis(points, (-2, -1), (axis, axis + 1))
+    side, matrix = 1, transforms(TILE, TAPS).G_mat
+    if axes == BOTH:
+        side, matrix = TAPS, np.asarray(np.kron(matrix, matrix), np.float64)
+    down, across = -(-spec.KH // TAPS), -(-spec.KW // side)
+    pairs = w.shape[0] * w.shape[1]
+    taps = np.zeros((pairs, down * TAPS, across * side))
+    taps[:, : spec.KH, : spec.KW] = w.reshape(pairs, spec.KH, spec.KW)
+    # The taps of a group as the rows of one matrix, whose columns are all groups.
+    groups = taps.reshape(pairs, down, TAPS, across, side).transpose(2, 4, 0, 1, 3)
+    points = matrix @ groups.reshape(TAPS * side, -1)
+    points = points.reshape(len(matrix), spec.G, -1, w.shape[1], down, across)
+    return np.ascontiguousarray(points.swapaxes(0, 1), w.dtype)
