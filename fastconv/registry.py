@@ -231,6 +231,8 @@ def _tiles_of_few(spec: Conv2dSpec) -> str | None:
 
 LONGEST_COLUMNS = 8192
 """Products of a sum up to which transforms down the columns keep to their stated error."""
+GROUPS_OF_TAPS = 169
+"""Groups of 4×4 taps, of all input channels, up to which transforms along both axes do: 52×52."""
 
 
 def _columns(spec: Conv2dSpec) -> str | None:
@@ -239,6 +241,19 @@ def _columns(spec: Conv2dSpec) -> str | None:
     products = spec.IC // spec.G * spec.KH * spec.KW
     if products > LONGEST_COLUMNS:
         return f"its sums of {products} products would be too inexact; {LONGEST_COLUMNS} are not"
+    return _few_channels(spec)
+
+
+def _squares(spec: Conv2dSpec) -> str | None:
+    if spec.SH > 1 or spec.SW > 1 or spec.DH > 1 or spec.DW > 1:
+        return "tiles of both axes are made without a stride or a dilation"
+    if spec.KH == 1 or spec.KW == 1:
+        return "tiles of both axes are made for kernels of several rows and columns"
+    groups = spec.IC // spec.G * -(-spec.KH // 4) * -(-spec.KW // 4)
+    if groups > GROUPS_OF_TAPS:
+        return (
+            f"its sums of {groups} groups of taps would be too inexact; {GROUPS_OF_TAPS} are not"
+        )
     return _few_channels(spec)
 
 
@@ -325,6 +340,7 @@ _CONV2D = (
     Kernel("conv2d", "winograd6", "cython", _winograd(6), direct_sum=False, rms_error=6e-6),
     Kernel("conv2d", "planar", "cython", _few_channels),
     Kernel("conv2d", "winograd1d", "cython", _columns, direct_sum=False, rms_error=4e-6),
+    Kernel("conv2d", "winograd2d", "cython", _squares, direct_sum=False, rms_error=5e-6),
     Kernel("conv2d", "winograd_planar", "cython", _tiles_of_few, direct_sum=False, rms_error=1e-6),
     Kernel("conv2d", "separable", "cython", _separable, direct_sum=False, rms_error=1e-6),
     Kernel("conv2d", "direct", "numba", _float_only),
@@ -333,6 +349,7 @@ _CONV2D = (
     Kernel("conv2d", "winograd4", "numba", _winograd(4), direct_sum=False, rms_error=5e-6),
     Kernel("conv2d", "winograd6", "numba", _winograd(6), direct_sum=False, rms_error=6e-6),
     Kernel("conv2d", "winograd1d", "numba", _columns, direct_sum=False, rms_error=4e-6),
+    Kernel("conv2d", "winograd2d", "numba", _squares, direct_sum=False, rms_error=5e-6),
     Kernel("conv2d", "winograd_planar", "numba", _tiles_of_few, direct_sum=False, rms_error=1e-6),
     Kernel("conv2d", "planar", "numba", _few_channels),
     Kernel("conv2d", "separable", "numba", _separable, direct_sum=False, rms_error=1e-6),
@@ -359,7 +376,7 @@ _CUDA = (
 )
 
 
-_OF_PICTURES = ("winograd1d", "separable")
+_OF_PICTURES = ("winograd1d", "winograd2d", "separable")
 """Algorithms for large filters, which nobody pools after."""
 
 

@@ -226,6 +226,32 @@ CONV_SHAPES = (
     _conv("repeated_channels_and_columns", 2, 4, (6, 7), 5, (3, 3), padding=1, same_along=(1, 3)),
 )
 
+# Kernels of several groups of four taps along one axis or both, the last of them ragged: tiles
+# beyond the last whole vector and row, blocks of columns that see their neighbours' and both
+# borders, padding beyond the kernel, several bands, several inputs and outputs.
+CONV_LARGE = (
+    *(
+        _conv(f"large_{k}x{k}", 1, 1, (29, 41), 1, (k, k), padding=k // 2)
+        for k in (6, 7, 8, 9, 12, 13, 15, 16, 17, 31)
+    ),
+    *(_conv(f"large_11x11_{p}", 1, 1, (p, p), 1, (11, 11), padding=5) for p in PIXEL_BORDERS),
+    _conv("large_52x51", 1, 1, (54, 67), 1, (52, 51), padding=26),
+    _conv("large_63x63", 1, 1, (64, 67), 1, (63, 63), padding=31),
+    _conv("large_63x5", 1, 1, (70, 40), 2, (63, 5), padding=(31, 2)),
+    _conv("large_3x63", 2, 1, (9, 90), 1, (3, 63), padding=(1, 31)),
+    _conv("large_2x2", 1, 2, (21, 140), 2, (2, 2), padding="same"),
+    _conv("large_1x1", 1, 1, (9, 70), 2, (1, 1)),
+    _conv("large_blocks", 1, 1, (33, 1040), 1, (9, 10), padding="same"),
+    _conv("large_bands", 1, 3, (230, 21), 2, (13, 9), padding=((6, 1), (0, 8))),
+    _conv("large_valid", 2, 1, (50, 270), 1, (21, 17)),
+    _conv("large_padded_beyond", 1, 1, (9, 14), 2, (7, 9), padding=((20, 11), (3, 70))),
+    _conv("large_depthwise", 2, 5, (23, 30), 5, (13, 13), groups=5, padding=6, activation="relu"),
+    _conv("large_multiplier", 1, 3, (20, 37), 6, (10, 11), groups=3, padding=4, activation="silu"),
+    _conv("large_of_8_to_16", 1, 8, (18, 19), 16, (9, 9), padding=4, activation="relu6"),
+    _conv("large_positive", 1, 2, (60, 70), 1, (25, 23), "positive", padding=(12, 11)),
+    _conv("large_repeated", 2, 2, (30, 33), 2, (9, 9), padding=4, same_along=(0, 1, 3)),
+)
+
 CONV_NONFINITE = (
     _conv("nan_3x3", 1, 5, (9, 20), 18, (3, 3), "nan", padding=1),
     _conv("inf_3x3_s2", 1, 5, (9, 20), 18, (3, 3), "inf", padding=1, stride=2),
@@ -276,7 +302,7 @@ CONV_PADDED = (
 
 CONV = (
     CONV_PADDED + CONV_LOW_RANK + CONV_ROWS + CONV_SHAPES + CONV_CHANNELS + CONV_TILES
-    + CONV_BORDERS + CONV_NONFINITE
+    + CONV_BORDERS + CONV_LARGE + CONV_NONFINITE
 )
 
 # ---------------------------------------------------------------- conv2d_input_grad

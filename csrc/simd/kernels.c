@@ -8,7 +8,7 @@ extern const PoolKernels SYMBOL(pooling);
 extern const WinogradKernels SYMBOL(winograd);
 extern const PlaneKernels SYMBOL(planar), SYMBOL(depthwise), SYMBOL(interleaved);
 extern const Factoring SYMBOL(factoring);
-extern const ColumnKernels SYMBOL(columns);
+extern const TapGroupKernels SYMBOL(winograd1d), SYMBOL(winograd2d);
 extern const TileRowKernels SYMBOL(tile_rows);
 extern const HalfKernels SYMBOL(halves);
 
@@ -27,7 +27,8 @@ const Kernels SYMBOL(kernels) = {
     .depthwise = &SYMBOL(depthwise),
     .interleaved = &SYMBOL(interleaved),
     .factoring = &SYMBOL(factoring),
-    .columns = &SYMBOL(columns),
+    .winograd1d = &SYMBOL(winograd1d),
+    .winograd2d = &SYMBOL(winograd2d),
     .tile_rows = &SYMBOL(tile_rows),
     .halves = &SYMBOL(halves),
 };

@@ -5,15 +5,15 @@
 #include "block.h"
 #include "clamp.h"
 
-enum { LOWEST_KERNEL = 2, HIGHEST_KERNEL = 7 };
+enum { LOWEST_KERNEL = 2, HIGHEST_KERNEL = 8 };
 
 /* Whether this pays. Short vectors find too few registers for it. Parting the columns of every row,
  * once for each tile that meets it, does not pay for tall kernels where it takes several
  * instructions: a patch does it once. */
 INLINE int has_straight(const ptrdiff_t KH, const ptrdiff_t S)
 {
-    return VEC_BYTES > 16 && KH >= LOWEST_KERNEL && KH <= HIGHEST_KERNEL
-        && (S == 1 || VEC_BYTES == 64 || KH <= 4);
+    const int highest = S == 1 ? HIGHEST_KERNEL : VEC_BYTES == 64 ? 7 : 4;
+    return VEC_BYTES > 16 && KH >= LOWEST_KERNEL && KH <= highest;
 }
 
 /* One output plane. */

@@ -48,7 +48,7 @@ INLINE void straight_column(const int KH, const int S, const int R, const int V,
     vec a[2][HIGHEST_KERNEL];
 #pragma GCC unroll 2
     for (int k = 0; k <= two; k++)
-#pragma GCC unroll 7
+#pragma GCC unroll 8
         for (int kh = 0; kh < KH; kh++)
             a[k][kh] = vkeep(vsplat(w[k * KH + kh]));
 #pragma GCC unroll 32
@@ -120,7 +120,8 @@ typedef void (*StraightCode)(const Straight *s, const StraightTile *tile);
     STRAIGHT_WIDTHS(X, KH, S, 7) STRAIGHT_WIDTHS(X, KH, S, 8)
 #define STRAIGHT_KERNELS(X, S) \
     STRAIGHT_HEIGHTS(X, 2, S) STRAIGHT_HEIGHTS(X, 3, S) STRAIGHT_HEIGHTS(X, 4, S) \
-    STRAIGHT_HEIGHTS(X, 5, S) STRAIGHT_HEIGHTS(X, 6, S) STRAIGHT_HEIGHTS(X, 7, S)
+    STRAIGHT_HEIGHTS(X, 5, S) STRAIGHT_HEIGHTS(X, 6, S) STRAIGHT_HEIGHTS(X, 7, S) \
+    STRAIGHT_HEIGHTS(X, 8, S)
 #define ALL_STRAIGHT(X) STRAIGHT_KERNELS(X, 1) STRAIGHT_KERNELS(X, 2)
 
 #define DEFINE_STRAIGHT(KH, S, R, V) \

@@ -11,9 +11,9 @@
 #include <stdint.h>
 
 #include "block.h"
-#include "columns.h"
 #include "factors.h"
 #include "planes.h"
+#include "tap_groups.h"
 #include "tile_rows.h"
 #include "windows.h"
 #include "winograd.h"
@@ -81,11 +81,12 @@ typedef struct {
     Separable separable;
 } Factoring;
 
-/* Winograd's convolution down columns, see columns.h and winograd1d.h. */
+/* Winograd's convolution by groups of taps, see tap_groups.h, winograd1d.h and winograd2d.h. */
 typedef struct {
-    ColumnsIn input;
-    ColumnsOut output;
-} ColumnKernels;
+    int lines; /* rows of values that both take as scratch memory */
+    TapGroupsIn input;
+    TapGroupsOut output;
+} TapGroupKernels;
 
 /* Winograd's convolution with tiles in the lanes, see tile_rows.h and winograd_planar.h. */
 typedef struct {
@@ -112,7 +113,7 @@ typedef struct {
     const WinogradKernels *winograd;
     const PlaneKernels *planar, *depthwise, *interleaved;
     const Factoring *factoring;
-    const ColumnKernels *columns;
+    const TapGroupKernels *winograd1d, *winograd2d;
     const TileRowKernels *tile_rows;
     const HalfKernels *halves;
 } Kernels;

@@ -2,7 +2,8 @@
 #include "winograd1d.h"
 #include "table.h"
 
-const ColumnKernels SYMBOL(columns) = {
+const TapGroupKernels SYMBOL(winograd1d) = {
+    .lines = COLUMN_LINES,
     .input = columns_in,
     .output = columns_out,
 };

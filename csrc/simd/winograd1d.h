@@ -11,11 +11,14 @@
 #define FASTCONV_WINOGRAD1D_H
 
 #include "clamp.h"
-#include "columns.h"
 #include "move.h"
+#include "tap_groups.h"
 #include "winograd_transforms.h"
 
-enum { RING = 8 }; /* lines that are copied and still needed: a tile's and the next row */
+enum {
+    RING = 8,               /* lines that are copied and still needed: a tile's and the next row */
+    COLUMN_LINES = RING + 1 /* of values, with one of zeros; the outputs of a tile take fewer */
+};
 
 /* Columns `left` … left + n of row h of a channel, padding written out. */
 static const real *padded_line(const Geometry *g, const real *x, ptrdiff_t h, ptrdiff_t left,
@@ -36,7 +39,7 @@ static const real *padded_line(const Geometry *g, const real *x, ptrdiff_t h, pt
     return line;
 }
 
-static void columns_in(const Columns *c, const void *x_, ptrdiff_t tile, ptrdiff_t tiles,
+static void columns_in(const TapGroups *c, const void *x_, ptrdiff_t tile, ptrdiff_t tiles,
                        ptrdiff_t col, ptrdiff_t cols, void *values_, void *lines_)
 {
     const Geometry *g = &c->geometry;
@@ -48,27 +51,27 @@ static void columns_in(const Columns *c, const void *x_, ptrdiff_t tile, ptrdiff
     zero_run(lines + RING * pitch, n);
     for (ptrdiff_t ic = 0; ic < g->IC; ic++) {
         const real *x = (const real *)x_ + ic * g->x_c, *rows[RING];
-        for (ptrdiff_t q = 0; q < tiles + c->groups - 1; q++) {
-            const ptrdiff_t first = q * COLUMN_TILE;
-            for (ptrdiff_t i = q ? first + COLUMN_TAPS - 1 : 0; i < first + COLUMN_POINTS; i++)
-                rows[i % RING] = padded_line(g, x, tile * COLUMN_TILE + i - g->PT, left, n,
+        for (ptrdiff_t q = 0; q < tiles + c->down - 1; q++) {
+            const ptrdiff_t first = q * GROUP_TILE;
+            for (ptrdiff_t i = q ? first + GROUP_TAPS - 1 : 0; i < first + GROUP_POINTS; i++)
+                rows[i % RING] = padded_line(g, x, tile * GROUP_TILE + i - g->PT, left, n,
                                              in_place, lines, i, pitch);
             real *to = (real *)values_ + ic * c->values_plane + q * pitch;
             for (ptrdiff_t k = 0; k < n; k += VL) {
-                vec d[COLUMN_POINTS], v[COLUMN_POINTS];
+                vec d[GROUP_POINTS], v[GROUP_POINTS];
 #pragma GCC unroll 8
-                for (int i = 0; i < COLUMN_POINTS; i++)
+                for (int i = 0; i < GROUP_POINTS; i++)
                     d[i] = vload(rows[(first + i) % RING] + k);
-                to_points(COLUMN_POINTS, d, v);
+                to_points(GROUP_POINTS, d, v);
 #pragma GCC unroll 8
-                for (int a = 0; a < COLUMN_POINTS; a++)
+                for (int a = 0; a < GROUP_POINTS; a++)
                     vstore(to + a * g->IC * c->values_plane + k, v[a]);
             }
         }
     }
 }
 
-static void columns_out(const Columns *c, const void *products_, const void *bias_,
+static void columns_out(const TapGroups *c, const void *products_, const void *bias_,
                         ptrdiff_t tile, ptrdiff_t tiles, ptrdiff_t col, ptrdiff_t cols,
                         void *out_, void *line_)
 {
@@ -78,7 +81,7 @@ static void columns_out(const Columns *c, const void *products_, const void *bia
     real *line = line_;
     for (ptrdiff_t oc = 0; oc < g->OC; oc++)
         for (ptrdiff_t t = 0; t < tiles; t++) {
-            const ptrdiff_t oh = (tile + t) * COLUMN_TILE, rows = least(COLUMN_TILE, g->OH - oh);
+            const ptrdiff_t oh = (tile + t) * GROUP_TILE, rows = least(GROUP_TILE, g->OH - oh);
             const vec start = vsplat(bias ? bias[oc] : 0);
             const real *from = (const real *)products_ + oc * c->products_plane
                 + t * c->products_row;
@@ -87,13 +90,13 @@ static void columns_out(const Columns *c, const void *products_, const void *bia
             real *to = in_place ? out : line;
             const ptrdiff_t pitch = in_place ? g->out_h : c->products_row;
             for (ptrdiff_t k = 0; k < cols; k += VL) {
-                vec v[COLUMN_POINTS], y[COLUMN_TILE];
+                vec v[GROUP_POINTS], y[GROUP_TILE];
 #pragma GCC unroll 8
-                for (int a = 0; a < COLUMN_POINTS; a++)
+                for (int a = 0; a < GROUP_POINTS; a++)
                     v[a] = vload(from + a * g->OC * c->products_plane + k);
-                from_points(COLUMN_POINTS, COLUMN_TILE, v, y);
+                from_points(GROUP_POINTS, GROUP_TILE, v, y);
 #pragma GCC unroll 4
-                for (int i = 0; i < COLUMN_TILE; i++) {
+                for (int i = 0; i < GROUP_TILE; i++) {
                     const vec sum = clamped(&clamp, y[i] + start);
                     if (i >= rows)
                         break;

@@ -244,7 +244,7 @@ def planar(spec: Conv2dSpec, lanes: int) -> Features:
     # Kernels of few rows on one channel each read the picture in place.
     plain_steps = (spec.SH, spec.SW) == (1, 1) or (
         (spec.SH, spec.SW, spec.DH, spec.DW) == (2, 2, 1, 1))
-    straight = spec.OC == spec.G and 2 <= spec.KH <= 7 and plain_steps \
+    straight = spec.OC == spec.G and 2 <= spec.KH <= (8 if spec.SH == 1 else 7) and plain_steps \
         and (interleaved or not last)
     products = found["sums"] * icg * taps
     found["vectors"], found["straight"] = (0.0, products) if straight else (products, 0.0)
@@ -276,6 +276,26 @@ def winograd1d(spec: Conv2dSpec, lanes: int) -> Features:
         if spec.layout == "NHWC" and spec.IC > 1 else 0.0
     )
     found["pack_points"] = spec.OC * icg * spec.KH * spec.KW
+    return found
+
+
+def winograd2d(spec: Conv2dSpec, lanes: int) -> Features:
+    """Tiles of 4×4 at 49 points, each a convolution of planes of tiles by a quarter of the kernel's
+    rows and columns. Small planes transform more than they give."""
+    icg, rows, across = spec.IC // spec.G, -(-spec.KH // 4), -(-spec.KW // 4)
+    vectors = spec.N * up(-(-spec.OW // 4), lanes) / lanes
+    points = 49 * vectors * -(-spec.OH // 4)
+    wider = up(-(-spec.OW // 4) + across - 1, lanes) / up(-(-spec.OW // 4), lanes)
+    found = traffic(spec)
+    found["vectors"] = points * spec.OC * icg * rows * across
+    found["transformed_in"] = 49 * vectors * wider * (-(-spec.OH // 4) + rows - 1) * spec.IC
+    found["transformed_out"] = points * spec.OC
+    found["rows"] = 49 * spec.N * -(-spec.OH // 4) * spec.OC  # of products: short ones fill no tile
+    found["strided"] = (
+        spec.N * (spec.IC + spec.OC) * spec.OH * spec.OW
+        if spec.layout == "NHWC" and spec.IC > 1 else 0.0
+    )
+    found["pack_points"] = spec.OC * icg * rows * across
     return found
 
 
@@ -401,6 +421,7 @@ _OF: dict[str, Callable[[Any, int], Features]] = {
     "conv2d.winograd6": winograd(6),
     "conv2d.planar": planar,
     "conv2d.winograd1d": winograd1d,
+    "conv2d.winograd2d": winograd2d,
     "conv2d.winograd_planar": winograd_planar,
     "conv2d.fft": fft,
     "conv2d.separable": separable,

@@ -110,24 +110,19 @@ cdef extern from "simd/factors.h":
                                const void* bias, void* out, Py_ssize_t oh, Py_ssize_t rows,
                                Py_ssize_t ow, Py_ssize_t cols, void* scratch) noexcept nogil
 
-cdef extern from "simd/columns.h":
-    enum:
-        COLUMN_TILE
-        COLUMN_TAPS
-        COLUMN_POINTS
-        COLUMN_LINES
-    ctypedef struct Columns:
+cdef extern from "simd/tap_groups.h":
+    ctypedef struct TapGroups:
         Geometry geometry
-        Py_ssize_t groups, tiles, cols
+        Py_ssize_t down, across, tiles, cols
         Py_ssize_t values_row, values_plane, products_row, products_plane
         int activation
         double slope
-    ctypedef void (*ColumnsIn)(const Columns* c, const void* x, Py_ssize_t tile, Py_ssize_t tiles,
-                               Py_ssize_t col, Py_ssize_t cols, void* values,
-                               void* lines) noexcept nogil
-    ctypedef void (*ColumnsOut)(const Columns* c, const void* products, const void* bias,
-                                Py_ssize_t tile, Py_ssize_t tiles, Py_ssize_t col,
-                                Py_ssize_t cols, void* out, void* line) noexcept nogil
+    ctypedef void (*TapGroupsIn)(const TapGroups* c, const void* x, Py_ssize_t tile,
+                                 Py_ssize_t tiles, Py_ssize_t col, Py_ssize_t cols, void* values,
+                                 void* lines) noexcept nogil
+    ctypedef void (*TapGroupsOut)(const TapGroups* c, const void* products, const void* bias,
+                                  Py_ssize_t tile, Py_ssize_t tiles, Py_ssize_t col,
+                                  Py_ssize_t cols, void* out, void* lines) noexcept nogil
 
 cdef extern from "simd/tile_rows.h":
     ctypedef struct TileRows:
@@ -176,9 +171,10 @@ cdef extern from "simd/table.h":
         PlanesRun run
     ctypedef struct Factoring:
         Separable separable
-    ctypedef struct ColumnKernels:
-        ColumnsIn input
-        ColumnsOut output
+    ctypedef struct TapGroupKernels:
+        int lines
+        TapGroupsIn input
+        TapGroupsOut output
     ctypedef struct TileRowKernels:
         TileRowsScratch scratch
         TileRowsRun run
@@ -200,7 +196,8 @@ cdef extern from "simd/table.h":
         const PlaneKernels* depthwise
         const PlaneKernels* interleaved
         const Factoring* factoring
-        const ColumnKernels* columns
+        const TapGroupKernels* winograd1d
+        const TapGroupKernels* winograd2d
         const TileRowKernels* tile_rows
         const HalfKernels* halves
 

@@ -1,238 +1,33 @@
-"""``conv2d.winograd1d@numba``: Winograd's F(4, 4) down the columns of planes.
-
-At each of seven points a convolution by a KH×KW kernel becomes one by a kernel of KH/4 rows, on
-planes of a quarter of the height (:mod:`fastconv.backends.columns`): :mod:`.conv2d_planar`
-computes these, the points being groups of its channels. A band of tiles and a block of columns
-are transformed, convolved and transformed back while they are in the cache; bands and blocks are
-shared out. Every output is computed by the same operations in the same order whatever the cut is.
+"""``conv2d.winograd1d@numba``: Winograd's F(4, 4) down columns of planes, by :mod:`.tap_groups`.
 
 A NaN or infinity spreads over the rows of a tile.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
-from ...spec import LEAKY_SLOPE, Conv2dSpec
-from ..columns import POINTS, TILE, Columns, columns_of, weights_at_points
-from . import simd
-from .activations import CODES, activate
-from .buffers import LINE, Scratch, address, whole_lines
-from .conv2d_planar import PlaneWeights, convolve_planes
-from .jit import Kernel, Plan, call, carray, compiled, strides, take
-from .moves import copy
-from .padded import padded_row
-from .planes import Cut as PlanesCut
-from .planes import make_cut as cut_planes
-from .winograd_transforms import lines_in, lines_out
+from ...spec import Conv2dSpec
+from ..tap_groups import DOWN
+from . import tap_groups
 
 Array = npt.NDArray[Any]
-Strides = tuple[int, ...]
-
-_WORDS = 16
-"""Of the memory that the kernel of planes finds: a count of tasks, and addresses."""
 
 
 def pack(spec: Conv2dSpec, w: Array, threads: int) -> Array:
-    """The weights at every point, [group][point · block of channels][…] as planes have them."""
-    inner = _at_points(spec, columns_of(spec, simd.BITS, 1), 1)
-    groups = [
-        PlaneWeights(points.reshape(-1, *points.shape[2:])).planes(inner)
-        for points in weights_at_points(spec, w)
-    ]
-    return np.stack(groups)
+    """The weights at every point."""
+    return tap_groups.pack(DOWN, spec, w, threads)
 
 
 def run(
     spec: Conv2dSpec, x: Array, packed: Array, bias: Array | None, out: Array, threads: int
 ) -> None:
     """Write conv2d(x) to ``out``; ``packed`` is what :func:`pack` made of the weights."""
-    cut = _make_cut(spec, x.strides, out.strides, threads)
-    workers = min(threads, cut.tasks)
-    with Scratch(workers * cut.share) as own:
-        memory = (address(x), address(packed), address(bias), address(out), own, *cut.memory)
-        _convolve(threads, cut.tasks, memory, cut.plan)
+    tap_groups.run(DOWN, spec, x, packed, bias, out, threads)
 
 
 def workspace_bytes(spec: Conv2dSpec, threads: int) -> int:
-    """Values, products and lines of each thread's band."""
-    size = np.dtype(spec.dtype).itemsize
-    dense = tuple(size * n for n in (1, spec.IH * spec.IW, spec.IW, 1))
-    cut = _make_cut(spec, dense, dense, threads)
-    return LINE + min(threads, cut.tasks) * cut.share
-
-
-# ---------------------------------------------------------------- cutting
-
-
-class _Cut(NamedTuple):
-    tasks: int
-    share: int
-    """Bytes of each worker's scratch memory."""
-    plan: Plan
-    memory: tuple[int, ...]
-    kept: tuple[Any, ...]
-    """What addresses of the memory need alive."""
-
-
-def _at_points(spec: Conv2dSpec, c: Columns, tiles: int) -> Conv2dSpec:
-    """The convolution of planes of one task: the points of one group are its groups."""
-    return Conv2dSpec.of(
-        (1, POINTS * (spec.IC // spec.G), tiles + c.groups - 1, c.cols + (spec.KW - 1) * spec.DW),
-        (POINTS * (spec.OC // spec.G), spec.IC // spec.G, c.groups, spec.KW),
-        dilation=(1, spec.DW), groups=POINTS, dtype=spec.dtype,
-    )
-
-
-@lru_cache(maxsize=512)
-def _make_cut(spec: Conv2dSpec, x_strides: Strides, out_strides: Strides, threads: int) -> _Cut:
-    dtype = np.dtype(spec.dtype)
-    size = dtype.itemsize
-    c = columns_of(spec, simd.BITS, threads)
-    icg, ocg = spec.IC // spec.G, spec.OC // spec.G
-    value_row, value_plane = c.values_row * size, c.values_plane * size
-    product_row, product_plane = c.products_row * size, c.products_plane * size
-    cuts: list[PlanesCut] = []
-    last = c.all_tiles - (c.bands - 1) * c.tiles
-    for tiles in (c.tiles, last):
-        cuts.append(cut_planes(
-            _at_points(spec, c, tiles), (0, value_plane, value_row, size),
-            (0, product_plane, product_row, size), 1,
-        ))
-    values, products = POINTS * icg * value_plane, POINTS * ocg * product_plane
-    lines = POINTS * value_row
-    planes_scratch = whole_lines(max(cut.share for cut in cuts))
-    words = whole_lines(8 * _WORDS)
-    plan = Plan(
-        dtype.type(0), tasks=c.tasks, bands=c.bands, blocks=c.blocks, G=spec.G, groups=c.groups,
-        tiles=c.tiles, last=last, cols=c.cols, lanes=simd.BITS // (8 * size), ICG=icg, OCG=ocg,
-        IH=spec.IH, IW=spec.IW, OH=spec.OH, OW=spec.OW, PT=spec.PT, PL=spec.PL,
-        reach=(spec.KW - 1) * spec.DW, group_weights=POINTS * ocg * icg * c.groups * spec.KW * size,
-        values_row=value_row, values_plane=value_plane, products_row=product_row,
-        products_plane=product_plane, values_bytes=values, products_bytes=products,
-        lines_bytes=lines, planes_bytes=planes_scratch,
-        share=values + products + lines + planes_scratch + words,
-        activation=CODES[spec.activation], slope=LEAKY_SLOPE,
-        **strides("x", x_strides), **strides("out", out_strides),
-    )
-    codes = (
-        lines_in(POINTS, TILE, dtype), lines_out(POINTS, TILE, dtype),
-        *(convolve_planes.code(cut.plan) for cut in cuts),
-    )
-    memory = tuple(code.address for code in codes)
-    for cut in cuts:
-        memory += (cut.plan.address, *cut.memory)
-    return _Cut(c.tasks, int(plan.record["share"][0]), plan, memory, (cuts, codes))
-
-
-# ---------------------------------------------------------------- the kernel
-
-
-@Kernel
-def _convolve(worker, tasks, memory, plan):
-    """Task after task: a band of tiles of one group, and a block of its columns."""
-    q = carray(plan, 1)[0]
-    scratch = memory[4] + worker * q.share
-    size = simd.itemsize(q.zero)
-    task = take(tasks)
-    while task < q.tasks:
-        band, rest = task % q.bands, task // q.bands
-        block, rest = rest % q.blocks, rest // q.blocks
-        group, image = rest % q.G, rest // q.G
-        col = block * q.cols
-        _task(
-            band, col, min(q.cols, q.OW - col),
-            memory[0] + image * q.x_image + group * q.ICG * q.x_channel,
-            memory[1] + group * q.group_weights,
-            memory[2] + group * q.OCG * size if memory[2] else 0,
-            memory[3] + image * q.out_image + group * q.OCG * q.out_channel, scratch, memory, q,
-        )
-        task = take(tasks)
-
-
-@compiled
-def _task(band, col, cols, x, weights, bias, out, scratch, memory, q):
-    is_last = band == q.bands - 1
-    tiles = q.last if is_last else q.tiles
-    values = scratch
-    products = values + q.values_bytes
-    lines = products + q.products_bytes
-    planes = lines + q.lines_bytes
-    words = planes + q.planes_bytes
-    _values(band * q.tiles, tiles, col, cols, x, values, lines, memory[5], q)
-    cut = 14 if is_last else 9  # see _make_cut
-    simd.store(words, 0)
-    simd.store(words + 8, values)
-    simd.store(words + 16, weights)
-    simd.store(words + 24, 0)
-    simd.store(words + 32, products)
-    simd.store(words + 40, planes)
-    for i in range(4):
-        simd.store(words + 48 + 8 * i, memory[cut + 1 + i])
-    call(memory[8 if is_last else 7], (0, words, words + 8, memory[cut]))
-    _pixels(band * q.tiles, tiles, col, cols, products, bias, out, lines, memory[6], q)
-
-
-@compiled
-def _values(tile, tiles, col, cols, x, values, lines, code, q):
-    """What the tiles need of x, at every point, by whole vectors."""
-    size = simd.itemsize(q.zero)
-    vector = q.lanes * size
-    left = col - q.PL
-    n = ((cols + q.lanes - 1) // q.lanes + (q.reach + q.lanes - 1) // q.lanes) * q.lanes
-    inside = q.x_column == size and left >= 0 and left + n <= q.IW
-    for ic in range(q.ICG):
-        plane = x + ic * q.x_channel
-        for i in range(tiles + q.groups - 1):
-            h = (tile + i) * TILE - q.PT
-            if inside and h >= 0 and h + POINTS <= q.IH:
-                source, row = plane + h * q.x_row + left * size, q.x_row
-            else:
-                source, row = lines, q.values_row
-                for k in range(POINTS):
-                    padded_row(lines + k * row, plane, h + k, left, n, q)
-            call(code, (
-                TILE, n // q.lanes, source, vector, row,
-                values + ic * q.values_plane + i * q.values_row, vector, q.ICG * q.values_plane,
-            ))
-
-
-@compiled
-def _pixels(tile, tiles, col, cols, products, bias, out, lines, code, q):
-    """From products to outputs."""
-    size = simd.itemsize(q.zero)
-    vector = q.lanes * size
-    for oc in range(q.OCG):
-        start = simd.splat(simd.load(bias + oc * size, q.zero) if bias else q.zero)
-        for i in range(tiles):
-            oh = (tile + i) * TILE
-            call(code, (
-                TILE, (cols + q.lanes - 1) // q.lanes,
-                products + oc * q.products_plane + i * q.products_row, vector,
-                q.OCG * q.products_plane, lines, vector, q.products_row,
-            ))
-            for k in range(min(TILE, q.OH - oh)):
-                to = out + oc * q.out_channel + (oh + k) * q.out_row + col * q.out_column
-                _store(lines + k * q.products_row, start, cols, to, q)
-
-
-@compiled
-def _store(line, start, cols, out, q):
-    """Sums with their bias and activation, to a row of out."""
-    lanes, size = simd.lanes(q.zero), simd.itemsize(q.zero)
-    nothing = simd.splat(q.zero)
-    dense = q.out_column == size
-    for i in range(0, cols, lanes):
-        v = simd.add(simd.load(line + i * size, nothing), start)
-        if q.activation:
-            v = activate(q.activation, q.slope, v)
-        if dense:
-            simd.store_part(out + i * size, v, min(lanes, cols - i))
-        else:
-            simd.store(line + i * size, v)
-    if not dense:
-        copy(out, q.out_column, line, size, cols, q.zero)
+    """Bytes of scratch memory that ``run`` takes."""
+    return tap_groups.workspace_bytes(DOWN, spec, threads)

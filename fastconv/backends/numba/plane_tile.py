@@ -33,7 +33,7 @@ TALLEST = 14
 """Rows of a tile."""
 TOGETHER = 4
 """Output channels of a tile, at most."""
-MOST_TAPS = 7
+MOST_TAPS = 8
 """Rows and columns of a kernel for which code is straight; of larger ones it is looped."""
 _KEPT = 256
 """Native functions; what is asked for again later comes from disk."""

@@ -28,6 +28,7 @@ from ..winograd import POINTS
 from . import simd
 from .jit import intrinsic, native
 from .lanes import emit_stream
+from .parting import joined, parted, zipped
 from .winograd_transforms import Arithmetic, Values, from_points, to_points
 
 
@@ -129,7 +130,7 @@ class _In(Arithmetic):
             after = self.builder.add(cells, simd.INT(SIDE * self.size))
             columns = [
                 cell for start in (cells, after)
-                for cell in self.parted([self.load(start, vector, i) for i in range(SIDE)])
+                for cell in parted(self.builder, [self.load(start, vector, i) for i in range(SIDE)])
             ]
             points = simd.emit_fence(self.builder, to_points(self, ALPHA, columns[:ALPHA]))
             for to, point in zip(targets, points, strict=True):
@@ -139,19 +140,6 @@ class _In(Arithmetic):
             points = to_points(self, ALPHA, [self.load(to, vector, k) for k in range(ALPHA)])
             for i, point in enumerate(simd.emit_fence(self.builder, points)):
                 self.store(point, to, vector, i)
-
-    def parted(self, x: Values) -> Values:
-        """Of four vectors end to end numbers 0, 4, 8 …; 1, 5, 9 …; and so on."""
-        a, b, c, d = x
-        even, odd = (
-            (simd.emit_every_second(self.builder, a, b, i, 0),
-             simd.emit_every_second(self.builder, c, d, i, 0))
-            for i in (0, 1)
-        )
-        return [
-            simd.emit_every_second(self.builder, low, high, i, 0)
-            for i in (0, 1) for low, high in (even, odd)
-        ]
 
 
 # ---------------------------------------------------------------- products and out
@@ -300,24 +288,10 @@ class _AlongTiles(_Out):
         return self.vector_at(values, i)
 
     def store_row(self, pixels: Values, target: ir.Value) -> None:
-        vectors = self.joined(pixels) if len(pixels) == SIDE else self.zipped(*pixels)
+        b = self.builder
+        vectors = joined(b, pixels) if len(pixels) == SIDE else zipped(b, *pixels)
         for k, vector in enumerate(vectors):
             self.store(vector, target, simd.INT(self.lanes * self.size), k)
-
-    def joined(self, columns: Values) -> Values:
-        """The numbers of four vectors in turn."""
-        even = self.zipped(columns[0], columns[2])
-        odd = self.zipped(columns[1], columns[3])
-        return [v for pair in zip(even, odd, strict=True) for v in self.zipped(*pair)]
-
-    def zipped(self, a: ir.Value, b: ir.Value) -> Values:
-        """The numbers of two vectors in turn."""
-        lanes = [i // 2 + i % 2 * self.lanes for i in range(2 * self.lanes)]
-        kind = ir.VectorType(ir.IntType(32), self.lanes)
-        return [
-            self.builder.shuffle_vector(a, b, ir.Constant(kind, lanes[i : i + self.lanes]))
-            for i in (0, self.lanes)
-        ]
 
 
 class _AlongChannels(_Out):

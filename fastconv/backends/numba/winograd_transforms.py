@@ -246,7 +246,7 @@ def _sum(e: Arithmetic, terms: list[tuple[float, ir.Value]]) -> ir.Value:
 # ---------------------------------------------------------------- loops over lines
 
 
-def _emitted(emit: Callable[..., None]) -> Any:
+def emitted(emit: Callable[..., None]) -> Any:
     """The intrinsic (α, n, words, like) whose code is ``emit(arithmetic, α, n, *words)``. The
     first two are constants of the code, words are a tuple."""
 
@@ -285,7 +285,7 @@ def _each_length(
     builder.position_at_end(after)
 
 
-@_emitted
+@emitted
 def _lines_in(
     e, alpha, m, some, count, source, next_source, cell, target, next_target, point
 ):
@@ -300,7 +300,7 @@ def _lines_in(
     _each_length(e.builder, alpha, m, some, lines)
 
 
-@_emitted
+@emitted
 def _lines_out(
     e, alpha, m, some, count, source, next_source, point, target, next_target, output
 ):
@@ -315,7 +315,7 @@ def _lines_out(
     _each_length(e.builder, alpha, m, some, lines)
 
 
-@_emitted
+@emitted
 def _tiles_out(
     e, alpha, m, count, source, next_source, point, bias, target, next_target, row
 ):
@@ -334,7 +334,7 @@ def _tiles_out(
                 e.store(e.add(output, biases), line, vector, j)
 
 
-@_emitted
+@emitted
 def _taps_in(e, alpha, r, count, source, next_source, tap, target, next_target, point):
     """From r × r taps to α² points, of ``count`` vectors."""
     with e.each(count, source, next_source, target, next_target) as (at, to):
