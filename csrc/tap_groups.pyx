@@ -90,10 +90,16 @@ cdef Plan plan_of(int axes, spec, int threads) except *:
     p.values = p.points * g.IC * c.values_plane * size
     p.products = p.points * g.OC * c.products_plane * size
     p.lines = p.transforms.lines * c.values_row * size
-    p.scratch = p.values + p.products + p.lines + ceil_div(
-        p.table.planar.scratch(&p.planes), LINE
-    ) * LINE
+    p.scratch = p.values + p.products + p.lines + scratch_of_planes(&p)
     return p
+
+
+cdef Py_ssize_t scratch_of_planes(Plan* p) noexcept nogil:
+    """Of whole blocks, or of the last one: narrow rows go in taller slabs."""
+    cdef Py_ssize_t whole = p.table.planar.scratch(&p.planes), last
+    fit_planes(p, &p.planes, p.groups.tiles, p.cols - (p.blocks - 1) * p.groups.cols)
+    last = p.table.planar.scratch(&p.planes)
+    return ceil_div(max(whole, last), LINE) * LINE
 
 
 cdef void set_planes(Plan* p) noexcept nogil:
