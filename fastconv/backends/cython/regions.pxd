@@ -23,6 +23,9 @@ cdef struct Division:
 cdef void divide(Division* d, const Geometry* g, Py_ssize_t pass_terms,
                  bint leaving_out) noexcept
 
+# Whether there are regions that meet the picture with all of their taps: no factor lies outside.
+cdef bint divide_exactly(Division* d, const Geometry* g, Py_ssize_t pass_terms) noexcept
+
 # The regions as kernels read them, with the places of their taps in so many channels: `pixels` are
 # those of all taps in the first channel, and each channel's lie `channel` further.
 cdef void list_places(
