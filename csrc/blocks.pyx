@@ -29,6 +29,7 @@ cnp.import_array()
 
 cdef enum:
     PAGE = 4096  # bytes after which addresses share a place in the first cache
+    FEW_CHANNELS = 64   # of output, for which gathering takes as long as reading from far away
     PLANE_PER_TAP = 45  # cells of a padded plane whose edges are few enough to be tiles of their own
 
 
@@ -233,14 +234,12 @@ cdef inline bint leaves_out(const Geometry* g, const Cutting* c, Weights weights
     return not c.pixel_vectors and weights.finite and not is_unpadded(g)
 
 
-cdef bint has_edges_in_place(
-    const Kernels* table, const Geometry* g, const Cutting* c, Division* d,
-) noexcept:
+cdef bint has_edges_in_place(const Kernels* table, const Geometry* g, Division* d) noexcept:
     """Whether x is read in place although it is padded, by regions none of whose taps leave the
-    picture: where a block has all channels nearby, in rows of planes that do not push each other
-    out of the cache."""
+    picture. Planes that push each other out of the cache are better gathered, if what is gathered
+    meets many channels."""
     return (
-        g.x_w == 1 and g.x_c * table.itemsize % PAGE != 0 and c.ics == g.IC
+        g.x_w == 1 and (g.x_c * table.itemsize % PAGE != 0 or g.OC <= FEW_CHANNELS)
         and g.OH * g.OW >= PLANE_PER_TAP * g.KH * g.KW and divide_exactly(d, g, table.pass_terms)
     )
 
@@ -273,7 +272,7 @@ cdef object run_blocks(Algorithm algorithm, spec, x, Weights weights, bias, out,
         call.block.weights = weights.panels(call.table, g, spec.G, threads)
 
     leaving_out = algorithm == DIRECT and leaves_out(g, c, weights)
-    if leaving_out and has_edges_in_place(call.table, g, c, &call.division):
+    if leaving_out and has_edges_in_place(call.table, g, &call.division):
         c[0] = cut(algorithm, call.table, g, spec.N, spec.G, channels_last, True, threads)
     else:
         divide(&call.division, g, call.table.pass_terms, leaving_out)
