@@ -30,7 +30,7 @@ cnp.import_array()
 cdef enum:
     PAGE = 4096  # bytes after which addresses share a place in the first cache
     FEW_CHANNELS = 64   # of output, for which gathering takes as long as reading from far away
-    PLANE_PER_TAP = 45  # cells of a padded plane whose edges are few enough to be tiles of their own
+    PLANE_PER_TAP = 45  # cells of a padded plane with edges few enough to be tiles of their own
 
 
 # ---------------------------------------------------------------- geometry

@@ -4,8 +4,8 @@ cdef enum:
     MOST_REGIONS = 48
     MOST_LISTED = 4096  # places of the terms of a pass, of all regions
 
-# Cells first … stop − 1 of an axis, whose windows meet the picture with none but their taps low …
-# high − 1.
+# Cells first … stop − 1 of an axis, whose windows meet the picture only with their taps
+# low … high − 1.
 cdef struct Stretch:
     Py_ssize_t first, stop, low, high
 
