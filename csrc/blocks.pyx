@@ -21,7 +21,7 @@ from fastconv.backends.cython.isa cimport (
     Block, Gather, Gathering, Geometry, Kernels, Place, Region, kernels, team,
 )
 from fastconv.backends.cython.memory cimport give, take
-from fastconv.backends.cython.regions cimport Division, divide, list_places
+from fastconv.backends.cython.regions cimport Division, divide, divide_exactly, list_places
 
 from fastconv.spec import LEAKY_SLOPE
 
@@ -29,6 +29,8 @@ cnp.import_array()
 
 cdef enum:
     PAGE = 4096  # bytes after which addresses share a place in the first cache
+    FEW_CHANNELS = 64   # of output, for which gathering takes as long as reading from far away
+    PLANE_PER_TAP = 45  # cells of a padded plane with edges few enough to be tiles of their own
 
 
 # ---------------------------------------------------------------- geometry
@@ -218,7 +220,8 @@ cdef void compute(const Call* call, Py_ssize_t task, int thread) noexcept nogil:
         b.terms = min(c.terms, g.IC * taps - b.first)
         if call.gather is NULL:
             b.pixels = x + size * (
-                b.first // taps * g.x_c + b.at.oh * g.SH * g.x_h + b.at.ow * g.SW * g.x_w
+                b.first // taps * g.x_c + (b.at.oh * g.SH - g.PT) * g.x_h
+                + (b.at.ow * g.SW - g.PL) * g.x_w
             )
         else:
             call.gather(g, &c.gathering, x, &b.at, b.first, groups * b.terms, scratch)
@@ -231,6 +234,16 @@ cdef inline bint leaves_out(const Geometry* g, const Cutting* c, Weights weights
     return not c.pixel_vectors and weights.finite and not is_unpadded(g)
 
 
+cdef bint has_edges_in_place(const Kernels* table, const Geometry* g, Division* d) noexcept:
+    """Whether x is read in place although it is padded, by regions none of whose taps leave the
+    picture. Planes that push each other out of the cache are better gathered, if what is gathered
+    meets many channels."""
+    return (
+        g.x_w == 1 and (g.x_c * table.itemsize % PAGE != 0 or g.OC <= FEW_CHANNELS)
+        and g.OH * g.OW >= PLANE_PER_TAP * g.KH * g.KW and divide_exactly(d, g, table.pass_terms)
+    )
+
+
 cdef object run_blocks(Algorithm algorithm, spec, x, Weights weights, bias, out, int threads):
     cdef Call call
     cdef char* memory
@@ -238,7 +251,7 @@ cdef object run_blocks(Algorithm algorithm, spec, x, Weights weights, bias, out,
     cdef Geometry* g = &call.geometry
     cdef Cutting* c = &call.cutting
     cdef Py_ssize_t task, group, size, tables
-    cdef bint channels_last = spec.layout == "NHWC"
+    cdef bint channels_last = spec.layout == "NHWC", leaving_out
     cdef char* padded_bias
     call.table = kernels(spec.dtype)
     size = call.table.itemsize
@@ -258,7 +271,11 @@ cdef object run_blocks(Algorithm algorithm, spec, x, Weights weights, bias, out,
     else:
         call.block.weights = weights.panels(call.table, g, spec.G, threads)
 
-    divide(&call.division, g, call.table.pass_terms, algorithm == DIRECT and leaves_out(g, c, weights))
+    leaving_out = algorithm == DIRECT and leaves_out(g, c, weights)
+    if leaving_out and has_edges_in_place(call.table, g, &call.division):
+        c[0] = cut(algorithm, call.table, g, spec.N, spec.G, channels_last, True, threads)
+    else:
+        divide(&call.division, g, call.table.pass_terms, leaving_out)
     tables = tables_bytes(call.table, c, &call.division, g)
     threads = <int>min(team(threads), c.tasks)
     memory = take(tables + scratch_bytes(c, threads))
@@ -322,6 +339,10 @@ cdef Py_ssize_t blocks_bytes(Algorithm algorithm, spec, int threads) except -1:
         c = cut(algorithm, table, &g, spec.N, spec.G, channels_last, in_place, threads)
         for leaving_out in range(2):
             divide(&d, &g, table.pass_terms, leaving_out and algorithm == DIRECT)
+            most = max(most, tables_bytes(table, &c, &d, &g)
+                       + scratch_bytes(&c, <int>min(threads, c.tasks)))
+        if algorithm == DIRECT and divide_exactly(&d, &g, table.pass_terms):
+            c = cut(algorithm, table, &g, spec.N, spec.G, channels_last, True, threads)
             most = max(most, tables_bytes(table, &c, &d, &g)
                        + scratch_bytes(&c, <int>min(threads, c.tasks)))
     return most

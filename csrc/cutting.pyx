@@ -111,7 +111,9 @@ cdef void cut_channels_and_rows(
     cdef Py_ssize_t rows, per_block, together = 1
     c.ics = g.IC
     if in_place:
-        rows = g.OH if c.pixel_vectors else fitting(g.IC, c.row_bytes) - c.reach_h
+        rows = max(fitting(g.IC, c.row_bytes) - c.reach_h, ceil_div(4 * PIXELS, cols))
+        if c.pixel_vectors:
+            rows = g.OH
         per_block = max(MOST_CHANNELS // c.width, 1)
         if c.pixel_vectors:
             per_block = max(4, WEIGHTS // (g.IC * c.width * size))

@@ -94,7 +94,7 @@ cdef bint add(Division* d, const Stretch* down, const Stretch* across) noexcept:
 
 
 cdef bint divided(
-    Division* d, const Geometry* g, Py_ssize_t pass_terms, Py_ssize_t unit,
+    Division* d, const Geometry* g, Py_ssize_t pass_terms, Py_ssize_t unit, bint joining,
 ) noexcept:
     """Whether regions were found, not too many, where taps come and go by `unit` at a time."""
     cdef Stretch[MOST_STRETCHES] rows, columns, some
@@ -104,11 +104,12 @@ cdef bint divided(
     across = stretches_of(columns, g.OW, g.IW, g.KW, g.SW, g.DW, g.PL, unit)
     if down > MOST_STRETCHES or across > MOST_STRETCHES:
         return False
-    down = join(rows, down, g.OW)
+    if joining:
+        down = join(rows, down, g.OW)
     for i in range(down):
         for k in range(across):
             some[k] = columns[k]
-        joined = join(some, across, rows[i].stop - rows[i].first)
+        joined = join(some, across, rows[i].stop - rows[i].first) if joining else across
         for k in range(joined):
             if not add(d, &rows[i], &some[k]):
                 return False
@@ -123,7 +124,7 @@ cdef void divide(
     # A plane that small would have to save too large a part.
     leaving_out = leaving_out and products * channels > 4 * FEWEST_SAVED
     while leaving_out and unit < max(g.KH, g.KW):
-        if divided(d, g, pass_terms, unit):
+        if divided(d, g, pass_terms, unit, joining=True):
             if (products - d.products) * channels < FEWEST_SAVED:
                 break
             return
@@ -131,6 +132,10 @@ cdef void divide(
     d.count = d.taps = d.products = d.most = 0
     rows, columns = Stretch(0, g.OH, 0, g.KH), Stretch(0, g.OW, 0, g.KW)
     add(d, &rows, &columns)
+
+
+cdef bint divide_exactly(Division* d, const Geometry* g, Py_ssize_t pass_terms) noexcept:
+    return divided(d, g, pass_terms, unit=1, joining=False)
 
 
 cdef void list_places(

@@ -4,8 +4,8 @@ cdef enum:
     MOST_REGIONS = 48
     MOST_LISTED = 4096  # places of the terms of a pass, of all regions
 
-# Cells first … stop − 1 of an axis, whose windows meet the picture with none but their taps low …
-# high − 1.
+# Cells first … stop − 1 of an axis, whose windows meet the picture only with their taps
+# low … high − 1.
 cdef struct Stretch:
     Py_ssize_t first, stop, low, high
 
@@ -22,6 +22,9 @@ cdef struct Division:
 # Regions where that is worth it and taps may be left out; else one, with all taps.
 cdef void divide(Division* d, const Geometry* g, Py_ssize_t pass_terms,
                  bint leaving_out) noexcept
+
+# Whether there are regions that meet the picture with all of their taps: no factor lies outside.
+cdef bint divide_exactly(Division* d, const Geometry* g, Py_ssize_t pass_terms) noexcept
 
 # The regions as kernels read them, with the places of their taps in so many channels: `pixels` are
 # those of all taps in the first channel, and each channel's lie `channel` further.
