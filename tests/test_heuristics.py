@@ -92,8 +92,8 @@ def test_maps_that_are_pooled_nearby_cost_less_than_maps_in_memory() -> None:
     for algorithm in ("direct", "winograd4", "winograd_planar"):
         convolution = heuristics.seconds(able[f"conv2d.{algorithm}@cython"], fused.conv)
         both = heuristics.seconds(able[f"conv2d_pool2d.{algorithm}@cython"], fused)
-        if algorithm == "winograd_planar":  # in the registers of its tiles
-            assert both < convolution
+        if algorithm != "direct":  # before results leave the tiles
+            assert both <= convolution
         else:
             assert convolution < both < convolution + pooling
 
