@@ -33,8 +33,8 @@ X86_64 = sysconfig.get_platform().endswith(("x86_64", "amd64"))
 C_FLAGS = [
     "-O3", "-g" if DEBUG else "-g0", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden",
 ]
-# Python's own -fwrapv would hide overflows, and GCC compiles many times as long under it. The checks
-# that are left out take minutes a unit: what such a pointer reaches is AddressSanitizer's to find.
+# Python's own -fwrapv would hide overflows, and GCC compiles many times as long under it. The
+# checks left out take minutes a unit: what such a pointer reaches is AddressSanitizer's to find.
 SANITIZERS = [
     "-fsanitize=address,undefined", "-fno-sanitize=null,alignment,object-size,pointer-overflow",
     "-fno-wrapv",
