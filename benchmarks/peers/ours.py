@@ -94,12 +94,14 @@ def _prepare(backend: str, mode: Mode, algorithm: str, case: Case) -> Runner:
     if work.pool:
         fuse = partial(_fused, work, case.w, options)
         return Runner([fuse(x) for x in inputs], to_nchw)
-    plan = fastconv.plan_conv2d(case.w, x_shape=inputs[0].shape, **options)
-    kernel = f"{plan.algorithm}@{plan.backend}"
     if mode.packed:
+        plan = fastconv.plan_conv2d(case.w, x_shape=inputs[0].shape, **options)
+        kernel = f"{plan.algorithm}@{plan.backend}"
         return Runner([partial(plan, x) for x in inputs], to_nchw, kernel)
+    chosen = fastconv.explain("conv2d", inputs[0].shape, case.w.shape, **options).chosen
     return Runner(
-        [partial(fastconv.conv2d, x, case.w, **options) for x in inputs], to_nchw, kernel
+        [partial(fastconv.conv2d, x, case.w, **options) for x in inputs], to_nchw,
+        chosen.removeprefix("conv2d."),
     )
 
 

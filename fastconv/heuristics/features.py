@@ -32,6 +32,8 @@ FEW_PIXELS = 4
 """Of a plane, beyond whole vectors."""
 CACHE_BYTES = 1 << 20
 """What stays near a core between two uses."""
+PACKING_BYTES = 8 << 20
+"""Of weights and their packed copy, what the last cache holds beside all else."""
 
 
 def counts(op: str, algorithm: str, spec: Spec, lanes: int) -> Features:
@@ -77,6 +79,7 @@ def traffic(spec: Conv2dSpec) -> Features:
         "weight_bytes_far": beyond(weights * size),
         "pack_calls": 1,
         "pack_bytes": weights * size,
+        "pack_bytes_far": max(0.0, 2 * weights * size - PACKING_BYTES),
     }
 
 
@@ -108,7 +111,7 @@ def direct(spec: Conv2dSpec, lanes: int) -> Features:
     found["loads"] = 0.0
     if vectors == along_pixels:
         found["loads"] = products / min(ocg, 8)
-        found["pack_bytes"] = 0.0  # weights are read as they are
+        found["pack_bytes"] = found["pack_bytes_far"] = 0.0  # weights are read as they are
     gathered = 0 if in_place else spec.N * spec.IC * (
         (spec.OH * spec.SH + (spec.KH - 1) * spec.DH)
         * (spec.OW * spec.SW + (spec.KW - 1) * spec.DW)
