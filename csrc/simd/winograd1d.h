@@ -10,9 +10,7 @@
 #ifndef FASTCONV_WINOGRAD1D_H
 #define FASTCONV_WINOGRAD1D_H
 
-#include "clamp.h"
-#include "move.h"
-#include "tap_groups.h"
+#include "tile_lines.h"
 #include "winograd_transforms.h"
 
 enum {
@@ -106,13 +104,7 @@ static void columns_out(const TapGroups *c, const void *products_, const void *b
                         vstore_n(to + i * pitch + k, cols - k, sum);
                 }
             }
-            for (ptrdiff_t i = 0; i < rows; i++) {
-                real *row = to + i * pitch;
-                if (clamp.rest != ACT_NONE)
-                    activate_dense(clamp.rest, vsplat((real)c->slope), row, row, cols);
-                if (!in_place)
-                    move(1, cols, row, cols, 1, out + i * g->out_h, g->out_h, g->out_w);
-            }
+            finish_lines(c, &clamp, rows, cols, to, pitch, out);
         }
 }
 

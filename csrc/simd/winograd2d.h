@@ -11,10 +11,9 @@
 #ifndef FASTCONV_WINOGRAD2D_H
 #define FASTCONV_WINOGRAD2D_H
 
-#include "clamp.h"
 #include "parting.h"
 #include "span.h"
-#include "tap_groups.h"
+#include "tile_lines.h"
 #include "winograd_transforms.h"
 
 enum {
@@ -165,13 +164,7 @@ static void squares_out(const TapGroups *c, const void *products_, const void *b
                     }
                 }
             }
-            for (ptrdiff_t i = 0; i < rows; i++) {
-                real *row = to + i * pitch;
-                if (clamp.rest != ACT_NONE)
-                    activate_dense(clamp.rest, vsplat((real)c->slope), row, row, width);
-                if (!in_place)
-                    move(1, width, row, width, 1, out + i * g->out_h, g->out_h, g->out_w);
-            }
+            finish_lines(c, &clamp, rows, width, to, pitch, out);
         }
 }
 
