@@ -13,12 +13,12 @@ from libc.string cimport memcpy, memset
 
 from fastconv.backends.cython.activation_elementwise cimport kind_of
 from fastconv.backends.cython.cutting cimport (
-    COLUMNS, Cutting, IN_PLACE, PIXEL_BY_PIXEL, PLANES, along_pixels, cut, gcd, in_lines,
-    scratch_bytes,
+    COLUMNS, Cutting, IN_PLACE, PIXEL_BY_PIXEL, PLANES, along_pixels, cut, first_column, gcd,
+    in_lines, scratch_bytes,
 )
 from fastconv.backends.cython.geometry cimport geometry_of, set_strides
 from fastconv.backends.cython.isa cimport (
-    Block, Gather, Gathering, Geometry, Kernels, Place, Region, kernels, team,
+    Block, FAR_BYTES, Gather, Gathering, Geometry, Kernels, Place, Region, kernels, team,
 )
 from fastconv.backends.cython.memory cimport give, take
 from fastconv.backends.cython.regions cimport Division, divide, divide_exactly, list_places
@@ -28,6 +28,7 @@ from fastconv.spec import LEAKY_SLOPE
 cnp.import_array()
 
 cdef enum:
+    LINE = 64    # bytes of a cache line
     PAGE = 4096  # bytes after which addresses share a place in the first cache
     FEW_CHANNELS = 64   # of output, for which gathering takes as long as reading from far away
     PLANE_PER_TAP = 45  # cells of a padded plane with edges few enough to be tiles of their own
@@ -60,12 +61,13 @@ cdef void flatten(Geometry* g) noexcept:
 
 cdef bint readable_in_place(
     Algorithm algorithm, const Kernels* table, const Geometry* g, Py_ssize_t G, bint channels_last,
+    bint kept,
 ) noexcept:
     """Whether x itself is what gathering would give: nothing is padded, and, where vectors run
     along pixels, these are neighbours and no strip reads beyond the last."""
     if algorithm != DIRECT or not is_unpadded(g):
         return False
-    if along_pixels(table, g, channels_last):
+    if along_pixels(table, g, channels_last, kept):
         return (
             g.OH == 1 and g.KH * g.KW * g.SW == 1 and g.x_w == 1 and g.out_w == 1
             and g.OW >= 2 * table.width and (G == 1 or g.OC > table.panel // 2)
@@ -197,8 +199,8 @@ cdef void compute(const Call* call, Py_ssize_t task, int thread) noexcept nogil:
 
     b.at.oh = g.OH * row // c.row_blocks
     b.at.rows = g.OH * (row + 1) // c.row_blocks - b.at.oh
-    b.at.ow = g.OW * col // c.col_blocks
-    b.at.cols = g.OW * (col + 1) // c.col_blocks - b.at.ow
+    b.at.ow = first_column(c, g, col)
+    b.at.cols = first_column(c, g, col + 1) - b.at.ow
     groups = last_panel - first_panel if c.groups_together else 1
     x = call.x + task * call.x_n + size * g.x_c * g.IC * (first_panel if c.groups_together else group)
     oc = first_panel * c.width
@@ -244,6 +246,16 @@ cdef bint has_edges_in_place(const Kernels* table, const Geometry* g, Division* 
     )
 
 
+cdef bint goes_past_caches(const Call* call, Py_ssize_t nbytes) noexcept:
+    """Whether a result of so many bytes is written in whole lines past the caches."""
+    cdef Py_ssize_t plane = call.geometry.out_c * call.table.itemsize
+    return (
+        call.cutting.order == IN_PLACE and call.cutting.pixel_vectors
+        and call.cutting.sums_bytes > 0 and nbytes >= FAR_BYTES
+        and plane % LINE == 0 and call.out_n % LINE == 0 and <size_t>call.out % LINE == 0
+    )
+
+
 cdef object run_blocks(Algorithm algorithm, spec, x, Weights weights, bias, out, int threads):
     cdef Call call
     cdef char* memory
@@ -260,8 +272,8 @@ cdef object run_blocks(Algorithm algorithm, spec, x, Weights weights, bias, out,
     call.geometry = geometry_with(spec, xs, outs)
     flatten(g)
     c[0] = cut(
-        algorithm, call.table, g, spec.N, spec.G, channels_last,
-        readable_in_place(algorithm, call.table, g, spec.G, channels_last), threads,
+        algorithm, call.table, g, spec.N, spec.G, channels_last, weights.kept,
+        readable_in_place(algorithm, call.table, g, spec.G, channels_last, weights.kept), threads,
     )
     call.OC = g.OC * (c.panels if c.groups_together else 1)
     call.row_bytes = g.IC * g.KH * g.KW * size
@@ -273,7 +285,8 @@ cdef object run_blocks(Algorithm algorithm, spec, x, Weights weights, bias, out,
 
     leaving_out = algorithm == DIRECT and leaves_out(g, c, weights)
     if leaving_out and has_edges_in_place(call.table, g, &call.division):
-        c[0] = cut(algorithm, call.table, g, spec.N, spec.G, channels_last, True, threads)
+        c[0] = cut(
+            algorithm, call.table, g, spec.N, spec.G, channels_last, weights.kept, True, threads)
     else:
         divide(&call.division, g, call.table.pass_terms, leaving_out)
     tables = tables_bytes(call.table, c, &call.division, g)
@@ -293,6 +306,7 @@ cdef object run_blocks(Algorithm algorithm, spec, x, Weights weights, bias, out,
                 )
         call.scratch = padded_bias + c.bias_bytes
         call.block.pixel_vectors = c.pixel_vectors
+        call.block.past = goes_past_caches(&call, outs.nbytes)
         call.block.activation = kind_of(spec.activation)
         call.block.slope = LEAKY_SLOPE
         call.block.bias = padded_bias
@@ -310,13 +324,13 @@ cdef object run_blocks(Algorithm algorithm, spec, x, Weights weights, bias, out,
 # ---------------------------------------------------------------- what it takes
 
 
-cdef Weights prepare(Algorithm algorithm, spec, w, int threads):
+cdef Weights prepare(Algorithm algorithm, spec, w, bint kept, int threads):
     """The weights, in the form that this spec's pictures need."""
     cdef const Kernels* table = kernels(spec.dtype)
     cdef Geometry g = geometry_of(spec)
-    cdef Weights weights = Weights(w)
+    cdef Weights weights = Weights(w, kept)
     flatten(&g)
-    if along_pixels(table, &g, spec.layout == "NHWC"):
+    if along_pixels(table, &g, spec.layout == "NHWC", kept):
         weights.rows()
     else:
         weights.panels(table, &g, spec.G, threads)
@@ -331,18 +345,20 @@ cdef Py_ssize_t blocks_bytes(Algorithm algorithm, spec, int threads) except -1:
     cdef Py_ssize_t most = 0
     cdef Cutting c
     cdef bint channels_last = spec.layout == "NHWC", in_place
-    cdef int attempt, leaving_out
-    for attempt in range(3):
-        if attempt == 1:
+    cdef int attempt, kept, leaving_out
+    for attempt in range(6):
+        kept = attempt % 2
+        if attempt == 2:
             flatten(&g)
-        in_place = attempt == 2 and readable_in_place(algorithm, table, &g, spec.G, channels_last)
-        c = cut(algorithm, table, &g, spec.N, spec.G, channels_last, in_place, threads)
+        in_place = attempt >= 4 and readable_in_place(
+            algorithm, table, &g, spec.G, channels_last, kept)
+        c = cut(algorithm, table, &g, spec.N, spec.G, channels_last, kept, in_place, threads)
         for leaving_out in range(2):
             divide(&d, &g, table.pass_terms, leaving_out and algorithm == DIRECT)
             most = max(most, tables_bytes(table, &c, &d, &g)
                        + scratch_bytes(&c, <int>min(threads, c.tasks)))
         if algorithm == DIRECT and divide_exactly(&d, &g, table.pass_terms):
-            c = cut(algorithm, table, &g, spec.N, spec.G, channels_last, True, threads)
+            c = cut(algorithm, table, &g, spec.N, spec.G, channels_last, kept, True, threads)
             most = max(most, tables_bytes(table, &c, &d, &g)
                        + scratch_bytes(&c, <int>min(threads, c.tasks)))
     return most

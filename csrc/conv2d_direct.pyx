@@ -13,7 +13,12 @@ from fastconv.backends.cython.blocks cimport (
 
 def pack(spec, w, int threads):
     """The weights in the form that the tile reads."""
-    return prepare(DIRECT, spec, w, threads)
+    return prepare(DIRECT, spec, w, True, threads)
+
+
+def once(spec, w, int threads):
+    """The same, for a single call: as they are, where packing would take longer than it saves."""
+    return prepare(DIRECT, spec, w, False, threads)
 
 
 def run(spec, x, Weights weights not None, bias, out, int threads):

@@ -13,7 +13,7 @@ from fastconv.backends.cython.blocks cimport (
 
 def pack(spec, w, int threads):
     """The weights in the form that the tile reads."""
-    return prepare(IM2COL, spec, w, threads)
+    return prepare(IM2COL, spec, w, True, threads)
 
 
 def run(spec, x, Weights weights not None, bias, out, int threads):

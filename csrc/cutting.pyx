@@ -11,7 +11,11 @@ cdef enum:
     WIDEST_BLOCK = 512      # columns of a block of a wide picture
     MOST_CHANNELS = 256     # output channels of a block
     MANY_GROUPS = 16        # groups worth gathering together where channels lie side by side
+    DOTS_LONGER = 4         # pixels that take as long as dot products take longer than others
+    PICKED = 40             # lanes of a term in the time that gathering a cell of a strided plane takes
     REACH = 8               # vectors that a tile may read beyond the last pixel (LARGEST_V)
+    TALLEST = 8             # output channels of a tile along pixels, at most
+    WORTH_STREAMING = 24    # terms that take about as long as writing their sum past the caches
 
 cdef double GATHERED_ALONG = 1.06  # time of wide vectors of gathered pixels, to that of others
 
@@ -35,10 +39,13 @@ cdef inline Py_ssize_t fitting(Py_ssize_t n, Py_ssize_t nbytes) noexcept nogil:
     return GATHERED // (n * nbytes)
 
 
-cdef bint along_pixels(const Kernels* table, const Geometry* g, bint channels_last) noexcept:
+cdef bint along_pixels(
+    const Kernels* table, const Geometry* g, bint channels_last, bint kept,
+) noexcept:
     """Whether vectors should run along pixels: which leaves fewer lanes idle, where turning the
     results costs about one more term on every lane of a vector, and gathered pixels meet the
-    weights of a panel a little sooner than the rows of a kernel."""
+    weights of a panel a little sooner than the rows of a kernel. Dot products take longer than
+    other pixels, but only weights that are ``kept`` are worth a panel for their sake."""
     cdef Py_ssize_t lanes = g.OH * g.OW + (g.OH - 1) * ((g.KW - 1) * g.DW // g.SW)
     cdef double along, across, turning
     cdef bint wide = table.width * table.itemsize == 64
@@ -46,6 +53,8 @@ cdef bint along_pixels(const Kernels* table, const Geometry* g, bint channels_la
         return True
     if g.OH > 1 or channels_last or lanes < table.width or lanes % table.width > table.dots:
         lanes = ceil_div(lanes, table.width) * table.width
+    elif kept and lanes % table.width:
+        lanes += DOTS_LONGER
     along = <double>g.OC * lanes * (GATHERED_ALONG if wide and g.KH * g.KW > 1 else 1)
     across = <double>g.OH * g.OW * table.panel * ceil_div(g.OC, table.panel)
     turning = <double>g.OC * g.OH * g.OW * table.width / (g.IC * g.KH * g.KW)
@@ -53,12 +62,14 @@ cdef bint along_pixels(const Kernels* table, const Geometry* g, bint channels_la
         along += turning
     else:
         across += turning
+    if g.KH * g.KW == 1 and g.SH * g.SW > 1:
+        along += PICKED * g.OH * g.OW
     return along <= across
 
 
 cdef Cutting cut(
     Algorithm algorithm, const Kernels* table, const Geometry* g, Py_ssize_t N, Py_ssize_t G,
-    bint channels_last, bint in_place, int threads,
+    bint channels_last, bint kept, bint in_place, int threads,
 ) noexcept:
     cdef Cutting c
     cdef bint is_flat = g.OH == 1 and g.KH * g.KW == 1
@@ -68,14 +79,15 @@ cdef Cutting cut(
     c.groups_together = False
     c.reach_h = (g.KH - 1) * g.DH // g.SH if algorithm == DIRECT else 0
     c.reach_w = (g.KW - 1) * g.DW // g.SW if algorithm == DIRECT else 0
-    c.pixel_vectors = along_pixels(table, g, channels_last)
+    c.pixel_vectors = along_pixels(table, g, channels_last, kept)
     cols = WIDEST_BLOCK if algorithm == DIRECT else PIXELS
+    c.columns = table.width if c.pixel_vectors else 1
     if in_place and c.pixel_vectors:
-        cols = g.OW
+        cols = table.near_cells // g.IC if g.IC <= table.near_terms else g.OW
     elif is_flat:
         cols = max(PIXELS // 4, min(cols, fitting(g.IC, size)))
-    c.col_blocks = ceil_div(g.OW, cols)
-    cols = ceil_div(g.OW, c.col_blocks)
+    c.col_blocks = ceil_div(g.OW, max(cols, c.columns))
+    cols = most_columns(&c, g)
     c.gathering.cols = cols
     c.gathering.slots_h = min(g.KH, g.SH // gcd(g.SH, g.DH))
     c.gathering.slots_w = min(g.KW, g.SW // gcd(g.SW, g.DW))
@@ -95,9 +107,22 @@ cdef Cutting cut(
     if in_place:
         c.order = IN_PLACE
         c.pixel_bytes = 0
-        if c.pixel_vectors:  # and the sums wait in `out`
+        if c.pixel_vectors:  # and the sums wait in `out`, or go past the caches from here
             c.sums_bytes = 0
+            if WORTH_STREAMING <= g.IC <= table.near_terms:
+                c.sums_bytes = in_lines(TALLEST * (most_columns(&c, g) + table.width) * size)
     return c
+
+
+cdef Py_ssize_t first_column(
+    const Cutting* c, const Geometry* g, Py_ssize_t block,
+) noexcept nogil:
+    """Of output, in a block of columns: whole vectors are shared out."""
+    return min(g.OW, ceil_div(g.OW, c.columns) * block // c.col_blocks * c.columns)
+
+
+cdef Py_ssize_t most_columns(const Cutting* c, const Geometry* g) noexcept:
+    return min(g.OW, ceil_div(ceil_div(g.OW, c.columns), c.col_blocks) * c.columns)
 
 
 cdef void cut_channels_and_rows(
@@ -163,7 +188,7 @@ cdef void size_up(Cutting* c, const Geometry* g, const Kernels* table) noexcept:
     cdef Py_ssize_t size = table.itemsize
     cdef Py_ssize_t per_block = ceil_div(c.panels, c.channel_blocks), lines, planes
     to.rows = ceil_div(g.OH, c.row_blocks)
-    to.cols = ceil_div(g.OW, c.col_blocks)
+    to.cols = most_columns(c, g)
     if c.order == PIXEL_BY_PIXEL:
         lines = ceil_div(c.row_bytes // g.SH * c.ics, LINE) | 1
         planes = (to.rows - 1) * g.SH + (g.KH - 1) * g.DH + 1

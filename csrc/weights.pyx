@@ -2,8 +2,8 @@
 
 Where vectors run along pixels the tile reads the weights as they are: a row of all terms
 (ic, kh, kw) for each output channel. Where they run along channels it reads panels
-(``csrc/simd/block.h``). Which of the two a call needs depends on the picture, so each is made
-when it is first asked for, and kept.
+(``csrc/simd/block.h``). Which of the two a call needs depends on the picture, and on whether
+they are used again, so each is made when it is first asked for.
 """
 
 cimport numpy as cnp
@@ -18,8 +18,9 @@ cnp.import_array()
 
 
 cdef class Weights:
-    def __init__(self, w):
+    def __init__(self, w, bint kept):
         self.w = w
+        self.kept = kept
         self.lock = Lock()
 
     def __dealloc__(self):

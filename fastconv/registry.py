@@ -36,7 +36,8 @@ all                    ``workspace_bytes(spec, threads) -> int``
 - Inputs are read-only, and are not overlapped by ``out``; only an activation may get
   ``out is x``. ``out`` is not initialised and must be written in full.
 - ``once(spec, w, threads)``, if there is such a function, returns what a single ``run`` of this
-  very spec needs: packing may be left to it where it would cost more than it saves.
+  very spec needs: packing may be left to it where it would cost more than it saves, and terms
+  be added in another order than with what ``pack`` returns.
 - ``bound(spec, x, packed, bias, out)``, if a CUDA row has such a function, returns what does the
   work of ``run`` again for arrays like these at the addresses of x and out that it is called with.
 - ``pack`` returns what ``run`` needs of the weights, for any N, IH and IW and the strides and

@@ -22,7 +22,7 @@ from benchmarks.calibrate.measure import Measured, Times, read, write  # noqa: E
 from benchmarks.calibrate.shapes import spread  # noqa: E402
 
 DIRECT = next(row for row in rows("conv2d") if row.name == "conv2d.direct@cython")
-OTHER = next(row for row in rows("conv2d") if row.name == "conv2d.im2col@cython")
+OTHER = next(row for row in rows("conv2d") if row.name == "conv2d.planar@cython")
 
 
 def measured(count: int, *able: Kernel) -> list[Any]:

@@ -12,9 +12,6 @@ enum {
     STORING = 8, /* terms that would take as long as storing sums twice */
     SHORT = 288, /* terms of a gathered sum that is best in tiles of few channels, LOW, and many */
     LOW = 4,     /* vectors: they read fewer scalars, and write longer runs */
-    /* A block of at most so many terms and cells stays near while all channels pass. */
-    NEAR_TERMS = 160,
-    NEAR_CELLS = 64 * 1024 / sizeof(real),
 };
 
 /* Lanes of a run, one after another in memory, those between rows included. */
@@ -106,38 +103,44 @@ static void multiply_row(const Block *b, const Shape *shape, ptrdiff_t r, ptrdif
 }
 
 /* The same for all rows, where they stay near: a few channels at a time, so that memory is
- * written in long runs. */
+ * written in long runs, past the caches where the result would fill them. */
 static void multiply_near_rows(const Block *b, const Shape *shape, ptrdiff_t lanes)
 {
     const Geometry *g = b->geometry;
     const ptrdiff_t strips = ceil_div(ceil_div(lanes, VL), shape->V);
+    const ptrdiff_t pitch = b->past ? ceil_div(lanes, VL) * VL : g->out_c;
     TileJob job = {.terms = b->terms, .offsets = b->offsets, .w_pitch = b->terms,
-                   .sums_pitch = g->out_c, .every = b->terms};
+                   .sums_pitch = pitch, .every = b->terms};
     const real *w = b->weights, *bias = b->bias;
     real *out = b->out;
     for (ptrdiff_t piece = 0; piece < shape->pieces; piece++) {
         const int M = shape->M + (piece < shape->tall);
         for (ptrdiff_t r = 0; r < b->at.rows; r++) {
             const real *x = (const real *)b->pixels + r * b->pitch;
+            real *row = out + r * g->out_h, *sums = b->past ? b->sums : row;
             for (ptrdiff_t i = 0; i < strips; i++) {
                 const Strip strip = strip_of(i, strips, lanes);
                 tiles_along_pixels[FROM_PIXELS][strip.width / VL][M](
-                    &job, x + strip.lane, w, bias, out + r * g->out_h + strip.lane);
+                    &job, x + strip.lane, w, bias, sums + strip.lane);
             }
-            activate_sums(b, out + r * g->out_h, M, g->out_c, lanes);
+            activate_sums(b, sums, M, pitch, lanes);
+            for (int m = 0; m < M && b->past; m++)
+                stream_run(sums + m * pitch, row + m * g->out_c, lanes);
         }
         w += M * b->terms;
         bias += M;
         out += M * g->out_c;
     }
+    if (b->past)
+        vfence();
 }
 
 static int is_near(const Block *b)
 {
     const Geometry *g = b->geometry;
     const ptrdiff_t height = b->at.rows * g->SH + g->KH * g->DH;
-    return !b->in_place && !b->group_pixels && b->terms <= NEAR_TERMS
-        && g->IC * height * g->SW * b->pitch <= NEAR_CELLS;
+    const ptrdiff_t cells = b->in_place ? b->at.cols : height * g->SW * b->pitch;
+    return !b->group_pixels && b->terms <= NEAR_TERMS && g->IC * cells <= NEAR_CELLS;
 }
 
 /* A strip's sums to wherever a pixel's place in `out` is. */

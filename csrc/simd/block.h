@@ -59,6 +59,7 @@ typedef struct {
     Rectangle at;
     int pixel_vectors; /* the vector runs along pixels (step is 1 then), else along channels */
     int in_place;      /* the pixels are those of x, where they may be far from the processor */
+    int past;          /* whether sums that are near go past the caches */
     int activation;
     double slope;
     ptrdiff_t first, terms;

@@ -37,6 +37,9 @@ enum {
     DENSE_V = 4, /* of a strip that is left dense, */
     LARGEST_DENSE = 512 * DENSE_V * VL, /* and of how many values */
     LARGEST_TAIL = 16384, /* factors of pixels that no vector takes */
+    /* Along pixels a block of at most so many terms and cells stays near while all channels pass. */
+    NEAR_TERMS = 160,
+    NEAR_CELLS = 64 * 1024 / sizeof(real),
 };
 
 /* The tallest tile of V vectors that needs no memory for its sums. */

@@ -106,6 +106,7 @@ typedef struct {
     int panel;    /* output channels of a panel of packed weights */
     int dots;     /* pixels beyond whole vectors that are cheap, see dots.h */
     int dense;    /* values that a block needs beside its sums, along pixels */
+    int near_terms, near_cells; /* of a block along pixels that stays near */
     int pass;     /* terms that tiles along channels take one after another */
     const Convolution *convolution;
     const Elementwise *elementwise;

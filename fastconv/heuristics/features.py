@@ -30,6 +30,8 @@ SHORT_SUM = 160
 """Terms of a sum."""
 FEW_PIXELS = 4
 """Of a plane, beyond whole vectors."""
+PICKED = 40
+"""Lanes of a term in the time that gathering a cell of a strided plane takes."""
 CACHE_BYTES = 1 << 20
 """What stays near a core between two uses."""
 PACKING_BYTES = 8 << 20
@@ -98,6 +100,8 @@ def direct(spec: Conv2dSpec, lanes: int) -> Features:
     if in_place and spec.SH * spec.SW == 1 and spec.layout == "NCHW" and lanes <= pixels \
             and pixels % lanes <= FEW_PIXELS:
         along_pixels = images * ocg * pixels / lanes  # the last ones are dot products
+    if taps == 1 and spec.SH * spec.SW > 1:
+        along_pixels += images * pixels * PICKED / lanes
     along_channels = images * pixels * up(ocg, panel) / lanes
     vectors = min(along_pixels, along_channels)
     found = traffic(spec)

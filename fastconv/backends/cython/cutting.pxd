@@ -19,6 +19,7 @@ cdef struct Cutting:
     Py_ssize_t N, G       # G is 1 then
     Py_ssize_t row_blocks, col_blocks, channel_blocks  # of one image and group
     Py_ssize_t width             # output channels that are not cut apart
+    Py_ssize_t columns           # of output that are not cut apart
     Py_ssize_t panels            # of that many channels, in a group
     Py_ssize_t ics, terms        # gathered at a time
     Py_ssize_t reach_h, reach_w  # rows and columns of planes beyond one for each output pixel
@@ -29,8 +30,10 @@ cdef struct Cutting:
 
 # `x_c` and the other strides of the geometry need not be known where nothing is read in place.
 cdef Cutting cut(Algorithm algorithm, const Kernels* table, const Geometry* g, Py_ssize_t N,
-                 Py_ssize_t G, bint channels_last, bint in_place, int threads) noexcept
+                 Py_ssize_t G, bint channels_last, bint kept, bint in_place, int threads) noexcept
 cdef Py_ssize_t scratch_bytes(const Cutting* c, int threads) noexcept nogil
-cdef bint along_pixels(const Kernels* table, const Geometry* g, bint channels_last) noexcept
+cdef bint along_pixels(const Kernels* table, const Geometry* g, bint channels_last,
+                       bint kept) noexcept
+cdef Py_ssize_t first_column(const Cutting* c, const Geometry* g, Py_ssize_t block) noexcept nogil
 cdef Py_ssize_t in_lines(Py_ssize_t nbytes) noexcept nogil
 cdef Py_ssize_t gcd(Py_ssize_t a, Py_ssize_t b) noexcept nogil

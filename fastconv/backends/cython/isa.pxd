@@ -24,7 +24,7 @@ cdef extern from "simd/block.h":
     ctypedef struct Block:
         const Geometry* geometry
         Rectangle at
-        bint pixel_vectors, in_place
+        bint pixel_vectors, in_place, past
         int activation
         double slope
         Py_ssize_t first, terms
@@ -187,6 +187,7 @@ cdef extern from "simd/table.h":
         int panel
         int dots
         int dense
+        int near_terms, near_cells
         int pass_terms "pass"
         const Convolution* convolution
         const Elementwise* elementwise

@@ -5,6 +5,7 @@ from fastconv.backends.cython.isa cimport Geometry, Kernels
 # Weights as they were given, and what the kernels make of them.
 cdef class Weights:
     cdef cnp.ndarray w
+    cdef bint kept    # for more than one call
     cdef char* packed
     cdef bint finite  # whether what is packed is
     cdef object lock
