@@ -15,7 +15,7 @@ import pytest
 from processes import python
 
 import fastconv as fc
-from fastconv import choices
+from fastconv import choices, trial
 from fastconv.choices import Timing
 from fastconv.dispatch import available, choose_anew, instruction_set
 from fastconv.shapes import described
@@ -180,6 +180,25 @@ def test_integers_and_indices_can_be_tuned() -> None:
 def test_nothing_to_compute_is_nothing_to_tune(folder: Path) -> None:
     assert fc.tune("conv2d", (0, 4, 9, 10), W.shape, **QUICK).calls == ()
     assert not folder.exists()
+
+
+def test_one_disturbed_call_drops_no_row() -> None:
+    """The system takes the processor away for some milliseconds now and then."""
+    op, spec = described(*CALL)
+    rows = trial.promising(op, spec)[:2]
+    readings = 0
+    now = 0.0
+
+    def clock() -> float:
+        """Ticks by a microsecond, but for 5 ms within the first sample of the first row's."""
+        nonlocal readings, now
+        readings += 1
+        now += 5e-3 if readings == 4 else 1e-6
+        return now
+
+    found = trial.measure(op, spec, rows, 1, 1e-4, clock=clock)
+    assert readings > 4
+    assert found[rows[0].name].run < 1e-4
 
 
 def test_explain_measures_when_asked() -> None:

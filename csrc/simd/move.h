@@ -52,14 +52,7 @@ INLINE vec every_second(vec a, vec b)
     ivec from;
     for (int i = 0; i < VL; i++)
         from[i] = 2 * i < VL ? 2 * i : VL + 2 * i - (VL - 1);
-#ifdef __clang__
-    vec result;
-    for (int i = 0; i < VL; i++)
-        result[i] = from[i] < VL ? a[from[i]] : b[from[i] - VL];
-    return result;
-#else
-    return __builtin_shuffle(a, b, from);
-#endif
+    return vshuffle(a, b, from);
 }
 
 INLINE void gather_second(const real *src, real *dst, ptrdiff_t n)
@@ -77,12 +70,48 @@ INLINE void gather_second(const real *src, real *dst, ptrdiff_t n)
     }
 }
 
+/* Elements first, first + 3, … of a, b and c end to end. */
+INLINE vec vpick_third(vec a, vec b, vec c, int first)
+{
+    ivec lower, upper;
+    for (int i = 0; i < VL; i++) {
+        const int from = first + 3 * i;
+        lower[i] = from < 2 * VL ? from : 0;
+        upper[i] = from < 2 * VL ? i : from - VL;
+    }
+    return vshuffle(vshuffle(a, b, lower), c, upper);
+}
+
+/* Of a run of `cells`, those from `from` on that fit into a vector; zeros beyond. */
+INLINE vec load_rest(const real *run, ptrdiff_t cells, ptrdiff_t from)
+{
+    return cells > from ? vload_n(run + from, least(cells - from, VL)) : (vec){0};
+}
+
+INLINE void gather_third(const real *src, real *dst, ptrdiff_t n)
+{
+    ptrdiff_t i = 0;
+    for (; n >= VL && i < n; i += VL) {
+        i = least(i, n - VL); /* the last vector ends with the last cell */
+        const real *run = src + 3 * i;
+        const vec rest = vload_n(run + 2 * VL, VL - 2);
+        vstore(dst + i, vpick_third(vload(run), vload(run + VL), rest, 0));
+    }
+    if (n > 0 && n < VL) {
+        const ptrdiff_t cells = 3 * n - 2;
+        const vec a = load_rest(src, cells, 0), b = load_rest(src, cells, VL);
+        vstore_n(dst, n, vpick_third(a, b, load_rest(src, cells, 2 * VL), 0));
+    }
+}
+
 INLINE void gather_run(const real *src, ptrdiff_t step, real *dst, ptrdiff_t n)
 {
     if (step == 1)
         copy_run(src, dst, n);
     else if (step == 2)
         gather_second(src, dst, n);
+    else if (step == 3)
+        gather_third(src, dst, n);
     else
         for (ptrdiff_t i = 0; i < n; i++)
             dst[i] = src[step * i];
@@ -98,15 +127,8 @@ INLINE void exchange(vec *upper, vec *lower, const int d)
         to_lower[i] = i & d ? VL + i : i + d;
     }
     const vec a = *upper, b = *lower;
-#ifdef __clang__
-    for (int i = 0; i < VL; i++) {
-        (*upper)[i] = to_upper[i] < VL ? a[to_upper[i]] : b[to_upper[i] - VL];
-        (*lower)[i] = to_lower[i] < VL ? a[to_lower[i]] : b[to_lower[i] - VL];
-    }
-#else
-    *upper = __builtin_shuffle(a, b, to_upper);
-    *lower = __builtin_shuffle(a, b, to_lower);
-#endif
+    *upper = vshuffle(a, b, to_upper);
+    *lower = vshuffle(a, b, to_lower);
 }
 
 /* All rows that differ in bit d. Written out for each d: in a loop over it compilers would put the

@@ -155,38 +155,13 @@ typedef struct {
     Finish finish;
 } Run;
 
-/* Elements of a (0 … VL − 1) and of b (VL …) by constant numbers. */
-INLINE vec vpick(vec a, vec b, ivec from)
-{
-#ifdef __clang__
-    vec v;
-    for (int i = 0; i < VL; i++)
-        v[i] = from[i] < VL ? a[from[i]] : b[from[i] - VL];
-    return v;
-#else
-    return __builtin_shuffle(a, b, from);
-#endif
-}
-
 /* Elements first, first + step, … of a and b end to end. */
 INLINE vec vpick_every(vec a, vec b, int first, int step)
 {
     ivec from;
     for (int i = 0; i < VL; i++)
         from[i] = first + i * step;
-    return vpick(a, b, from);
-}
-
-/* Elements first, first + 3, … of a, b and c end to end. */
-INLINE vec vpick_third(vec a, vec b, vec c, int first)
-{
-    ivec lower, upper;
-    for (int i = 0; i < VL; i++) {
-        const int from = first + 3 * i;
-        lower[i] = from < 2 * VL ? from : 0;
-        upper[i] = from < 2 * VL ? i : from - VL;
-    }
-    return vpick(vpick(a, b, lower), c, upper);
+    return vshuffle(a, b, from);
 }
 
 /* The elements p[0], p[stride], …: n ≤ VL of them; nothing behind the last is read. */
@@ -201,7 +176,7 @@ INLINE vec load_every(ptrdiff_t stride, const real *p, ptrdiff_t n)
         const ptrdiff_t cells = 2 * n - 1, upper = cells - (VL - 1);
         const vec a = cells >= VL ? vload(p) : vload_n(p, cells);
         const vec b = n == VL ? vload(p + VL - 1) : vload_n(p + VL - 1, upper > 0 ? upper : 0);
-        return vpick(a, b, from);
+        return vshuffle(a, b, from);
     }
     if (stride > -FAR && stride < FAR)
         return vgather_where(vfirst(n), p, vlanes() * (integer)stride, (vec){0});

@@ -151,9 +151,9 @@ def _met_along(out: int, size: int, k: int, s: int, d: int, before: int) -> floa
 
 
 def _picking(spec: Conv2dSpec) -> int:
-    """What it costs to pick cells that are a stride apart: every second one by vectors, in larger
-    strides one by one."""
-    return 0 if spec.SW == 1 else 1 if spec.SW == 2 else 4
+    """What it costs to pick cells that are a stride apart: every second or third one by vectors,
+    in larger strides one by one."""
+    return 0 if spec.SW == 1 else 1 if spec.SW <= 3 else 4
 
 
 def _turned(spec: Conv2dSpec, lanes: int) -> bool:
