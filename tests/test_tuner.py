@@ -7,6 +7,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -182,23 +183,21 @@ def test_nothing_to_compute_is_nothing_to_tune(folder: Path) -> None:
     assert not folder.exists()
 
 
-def test_one_disturbed_call_drops_no_row() -> None:
+def test_one_disturbed_call_drops_no_row(monkeypatch: Any) -> None:
     """The system takes the processor away for some milliseconds now and then."""
     op, spec = described(*CALL)
-    rows = trial.promising(op, spec)[:2]
-    readings = 0
-    now = 0.0
+    usual, disturbed = trial.promising(op, spec)[:2]
+    now, calls = 0.0, 0
 
-    def clock() -> float:
-        """Ticks by a microsecond, but for 5 ms within the first sample of the first row's."""
-        nonlocal readings, now
-        readings += 1
-        now += 5e-3 if readings == 4 else 1e-6
-        return now
+    def take(row: Any) -> None:
+        nonlocal now, calls
+        calls += row is disturbed
+        now += 1e-5 if row is usual else 5e-3 if calls == 2 else 5e-6
 
-    found = trial.measure(op, spec, rows, 1, 1e-4, clock=clock)
-    assert readings > 4
-    assert found[rows[0].name].run < 1e-4
+    monkeypatch.setattr(trial, "_trial", lambda given, spec, row, n: (partial(take, row), None))
+    found = trial.measure(op, spec, [usual, disturbed], 1, 1e-4, clock=lambda: now)
+    assert found[usual.name].run == pytest.approx(1e-5)
+    assert found[disturbed.name].run == pytest.approx(5e-6)
 
 
 def test_explain_measures_when_asked() -> None:
