@@ -6,14 +6,16 @@ cdef enum:
     LINE = 64               # bytes of a cache line
     GATHERED = 192 * 1024   # bytes of the second cache for what a block gathers,
     WEIGHTS = 320 * 1024    # for the weights that meet it
-    SUMS = 256 * 1024       # and for its sums
+    SUMS = 256 * 1024       # and for its sums,
+    MORE_SUMS = 1024 * 1024 # where most likely they need not wait
     PIXELS = 256            # enough pixels to make gathering and weights worth loading
     WIDEST_BLOCK = 512      # columns of a block of a wide picture
     MOST_CHANNELS = 256     # output channels of a block
     MANY_GROUPS = 16        # groups worth gathering together where channels lie side by side
     DOTS_LONGER = 4         # pixels that take as long as dot products take longer than others
-    PICKED = 40             # lanes of a term in the time that gathering a cell of a strided plane takes
+    PICKED = 40             # lanes of a term in the time that gathering a cell of strided rows takes
     REACH = 8               # vectors that a tile may read beyond the last pixel (LARGEST_V)
+    STORING = 8             # terms of a sum that take as long as storing it twice
     TALLEST = 8             # output channels of a tile along pixels, at most
     WORTH_STREAMING = 24    # terms that take about as long as writing their sum past the caches
 
@@ -133,7 +135,7 @@ cdef void cut_channels_and_rows(
     Small groups share a block instead."""
     cdef Py_ssize_t size = table.itemsize, taps = g.KH * g.KW
     cdef Py_ssize_t cols = c.gathering.cols, wanted = min(g.OH, ceil_div(PIXELS, cols))
-    cdef Py_ssize_t rows, per_block, together = 1
+    cdef Py_ssize_t rows, near, per_block, together = 1
     c.ics = g.IC
     if in_place:
         rows = max(fitting(g.IC, c.row_bytes) - c.reach_h, ceil_div(4 * PIXELS, cols))
@@ -165,8 +167,25 @@ cdef void cut_channels_and_rows(
         c.terms = max(1, GATHERED // (cols * size))
     c.channel_blocks = ceil_div(c.panels, per_block)
     if not (in_place and c.pixel_vectors):
-        rows = min(rows, SUMS // sums_of(c, g, table, 1))
+        near = near_rows(c, g, table)
+        rows = min(rows, (MORE_SUMS if near else SUMS) // sums_of(c, g, table, 1))
+        if near:
+            rows = min(rows, near)
     c.row_blocks = ceil_div(g.OH, max(1, min(rows, g.OH)))
+
+
+cdef Py_ssize_t near_rows(const Cutting* c, const Geometry* g, const Kernels* table) noexcept:
+    """Rows of a block that stays near while its channels pass, a few at a time, and whose sums go
+    straight to where they belong; or 0."""
+    cdef Py_ssize_t width = c.gathering.cols + c.reach_w, terms = g.IC * g.KH * g.KW
+    cdef Py_ssize_t vectors = ceil_div(c.gathering.cols, table.width)
+    if (
+        not c.pixel_vectors or c.groups_together or c.order != PLANES or c.terms < terms
+        or terms > table.near_terms or g.out_w != 1 or c.gathering.cols < table.width
+        or vectors * table.width * terms > width * (terms + STORING)
+    ):
+        return 0
+    return max(0, (table.near_cells // (g.IC * g.SW * width) - g.KH * g.DH) // g.SH)
 
 
 cdef Py_ssize_t sums_of(

@@ -10,8 +10,8 @@
 enum {
     PIXEL_TERMS = LARGEST_DENSE / VL / DENSE_V, /* of a pass over the tiles of a strip */
     STORING = 8, /* terms that would take as long as storing sums twice */
-    SHORT = 288, /* terms of a gathered sum that is best in tiles of few channels, LOW, and many */
-    LOW = 4,     /* vectors: they read fewer scalars, and write longer runs */
+    SHORT = 288, /* terms of a gathered sum that is best in tiles of few channels, LOW or more where */
+    LOW = 4,     /* strips are narrow, and many vectors: they read few scalars, and write long runs */
 };
 
 /* Lanes of a run, one after another in memory, those between rows included. */
@@ -40,7 +40,10 @@ INLINE Shape shape_of(const Block *b, ptrdiff_t lanes)
 {
     const ptrdiff_t n = b->group_pixels ? b->geometry->OC : b->channels;
     const int low = all_terms(b) <= SHORT && !b->in_place;
-    const ptrdiff_t pieces = ceil_div(n, low ? LOW : TALLEST_ALONG_PIXELS);
+    const ptrdiff_t vectors = most(1, lanes / VL);
+    const int wide = (int)ceil_div(vectors, ceil_div(vectors, widest(LOW))); /* a strip of theirs */
+    const ptrdiff_t tall = low ? least(tallest(wide), TALLEST_ALONG_PIXELS) : TALLEST_ALONG_PIXELS;
+    const ptrdiff_t pieces = ceil_div(n, tall);
     const int V = widest((int)ceil_div(n, pieces));
     return (Shape){n, pieces, n % pieces, (int)(n / pieces), (int)most(1, least(V, lanes / VL))};
 }
