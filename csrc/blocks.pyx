@@ -202,7 +202,9 @@ cdef void compute(const Call* call, Py_ssize_t task, int thread) noexcept nogil:
     b.at.ow = first_column(c, g, col)
     b.at.cols = first_column(c, g, col + 1) - b.at.ow
     groups = last_panel - first_panel if c.groups_together else 1
-    x = call.x + task * call.x_n + size * g.x_c * g.IC * (first_panel if c.groups_together else group)
+    x = call.x + task * call.x_n + size * g.x_c * g.IC * (
+        first_panel if c.groups_together else group
+    )
     oc = first_panel * c.width
     b.channels = min(last_panel * c.width, call.OC) - oc
     b.out = call.out + task * call.out_n + size * (

@@ -13,7 +13,7 @@ cdef enum:
     MOST_CHANNELS = 256     # output channels of a block
     MANY_GROUPS = 16        # groups worth gathering together where channels lie side by side
     DOTS_LONGER = 4         # pixels that take as long as dot products take longer than others
-    PICKED = 40             # lanes of a term in the time that gathering a cell of strided rows takes
+    PICKED = 40             # lanes of a term that take as long as a cell of strided rows
     REACH = 8               # vectors that a tile may read beyond the last pixel (LARGEST_V)
     STORING = 8             # terms of a sum that take as long as storing it twice
     TALLEST = 8             # output channels of a tile along pixels, at most

@@ -10,8 +10,10 @@
 enum {
     PIXEL_TERMS = LARGEST_DENSE / VL / DENSE_V, /* of a pass over the tiles of a strip */
     STORING = 8, /* terms that would take as long as storing sums twice */
-    SHORT = 288, /* terms of a gathered sum that is best in tiles of few channels, LOW or more where */
-    LOW = 4,     /* strips are narrow, and many vectors: they read few scalars, and write long runs */
+    /* A gathered sum of at most SHORT terms is best in tiles of few channels and many vectors, which
+     * read few scalars and write long runs: of LOW, or more where strips are narrow. */
+    SHORT = 288,
+    LOW = 4,
 };
 
 /* Lanes of a run, one after another in memory, those between rows included. */
@@ -196,7 +198,8 @@ static void multiply_run(const Block *b, ptrdiff_t lanes)
         const Strip strip = strip_of(i, strips, lanes);
         const real *x = (const real *)b->pixels + strip.lane;
         real *sums = (real *)b->sums + strip.place * b->channels;
-        multiply_strip(b, &shape, (int)(strip.width / VL), x, x + strip.width, sums, strip.width, 0);
+        multiply_strip(b, &shape, (int)(strip.width / VL), x, x + strip.width, sums, strip.width,
+                       0);
         if (last)
             activate_sums(b, sums, b->channels, strip.width, strip.width);
         if (last && !rows_are_dense)
