@@ -1,6 +1,6 @@
 """Cutting a convolution into blocks that suit the caches and give every thread its share."""
 
-from fastconv.backends.cython.isa cimport Geometry, Kernels
+from fastconv.backends.cython.isa cimport FAR_BYTES, Geometry, Kernels
 
 cdef enum:
     LINE = 64               # bytes of a cache line
@@ -11,6 +11,7 @@ cdef enum:
     PIXELS = 256            # enough pixels to make gathering and weights worth loading
     WIDEST_BLOCK = 512      # columns of a block of a wide picture
     MOST_CHANNELS = 256     # output channels of a block
+    MANY = 16               # blocks for each thread, of which one more hardly matters
     MANY_GROUPS = 16        # groups worth gathering together where channels lie side by side
     DOTS_LONGER = 4         # pixels that take as long as dot products take longer than others
     PICKED = 40             # lanes of a term that take as long as a cell of strided rows
@@ -76,6 +77,7 @@ cdef Cutting cut(
     cdef Cutting c
     cdef bint is_flat = g.OH == 1 and g.KH * g.KW == 1
     cdef Py_ssize_t size = table.itemsize, cols
+    cdef bint is_far = N * G * g.OC * g.OH * g.OW * size >= FAR_BYTES  # what is written
     c.width = g.OC if g.OC <= table.panel // 2 else table.panel
     c.N, c.G, c.panels = N, G, ceil_div(g.OC, c.width)
     c.groups_together = False
@@ -85,7 +87,9 @@ cdef Cutting cut(
     cols = WIDEST_BLOCK if algorithm == DIRECT else PIXELS
     c.columns = table.width if c.pixel_vectors else 1
     if in_place and c.pixel_vectors:
-        cols = table.near_cells // g.IC if g.IC <= table.near_terms else g.OW
+        cols = g.OW
+        if g.IC < WORTH_STREAMING or (is_far and g.IC <= table.near_terms):
+            cols = table.near_cells // g.IC
     elif is_flat:
         cols = max(PIXELS // 4, min(cols, fitting(g.IC, size)))
     c.col_blocks = ceil_div(g.OW, max(cols, c.columns))
@@ -111,7 +115,7 @@ cdef Cutting cut(
         c.pixel_bytes = 0
         if c.pixel_vectors:  # and the sums wait in `out`, or go past the caches from here
             c.sums_bytes = 0
-            if WORTH_STREAMING <= g.IC <= table.near_terms:
+            if is_far and WORTH_STREAMING <= g.IC <= table.near_terms:
                 c.sums_bytes = in_lines(TALLEST * (most_columns(&c, g) + table.width) * size)
     return c
 
@@ -237,7 +241,7 @@ cdef void share_out(Cutting* c, const Geometry* g, int threads) noexcept:
     """Where there are few blocks, cut finer until the threads have equal numbers of them: rows or
     columns first, output channels where that would leave too few pixels."""
     cdef Py_ssize_t blocks = c.N * c.G * c.col_blocks * c.channel_blocks * c.row_blocks
-    if threads == 1 or blocks >= 4 * threads:
+    if threads == 1 or blocks >= MANY * threads:
         return
     if g.OH > 1:
         if finer(&c.row_blocks, blocks // c.row_blocks, threads,
