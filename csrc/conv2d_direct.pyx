@@ -3,7 +3,9 @@
 Each thread copies the part of the input that a block of output pixels needs, with the padding
 written out and the columns split by their residue modulo the stride. In that patch the factors
 of neighbouring output pixels are neighbours for every kernel tap, so that the tile of
-``csrc/simd/gemm_tile.h`` walks over it with one offset for each term.
+``csrc/simd/gemm_tile.h`` walks over it with one offset for each term. Where x itself is in
+an order that suits (1×1 kernels; along channels whatever is not padded, and the inner regions of
+what is) it is read in place.
 """
 
 from fastconv.backends.cython.blocks cimport (
