@@ -1,6 +1,6 @@
 """Cutting a convolution into blocks that suit the caches and give every thread its share."""
 
-from fastconv.backends.cython.isa cimport FAR_BYTES, Geometry, Kernels
+from fastconv.backends.cython.isa cimport FAR_BYTES, Geometry, Kernels, STORING
 
 cdef enum:
     LINE = 64               # bytes of a cache line
@@ -16,8 +16,7 @@ cdef enum:
     DOTS_LONGER = 4         # pixels that take as long as dot products take longer than others
     PICKED = 40             # lanes of a term that take as long as a cell of strided rows
     REACH = 8               # vectors that a tile may read beyond the last pixel (LARGEST_V)
-    STORING = 8             # terms of a sum that take as long as storing it twice
-    TALLEST = 8             # output channels of a tile along pixels, at most
+    TALLEST = 8             # output channels of a tile along pixels (TALLEST_ALONG_PIXELS), at most
     WORTH_STREAMING = 24    # terms that take about as long as writing their sum past the caches
 
 cdef double GATHERED_ALONG = 1.06  # time of wide vectors of gathered pixels, to that of others
@@ -89,7 +88,7 @@ cdef Cutting cut(
     if in_place and c.pixel_vectors:
         cols = g.OW
         if g.IC < WORTH_STREAMING or (is_far and g.IC <= table.near_terms):
-            cols = table.near_cells // g.IC
+            cols = table.near_cells // g.IC // c.columns * c.columns
     elif is_flat:
         cols = max(PIXELS // 4, min(cols, fitting(g.IC, size)))
     c.col_blocks = ceil_div(g.OW, max(cols, c.columns))

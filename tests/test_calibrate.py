@@ -22,6 +22,7 @@ from benchmarks.calibrate.measure import Measured, Times, read, write  # noqa: E
 from benchmarks.calibrate.shapes import spread  # noqa: E402
 
 DIRECT = next(row for row in rows("conv2d") if row.name == "conv2d.direct@cython")
+# Neither is taken only where it is predicted to be far ahead.
 OTHER = next(row for row in rows("conv2d") if row.name == "conv2d.planar@cython")
 
 

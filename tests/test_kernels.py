@@ -180,8 +180,8 @@ def test_packed_weights_serve_any_picture(row: Kernel) -> None:
 )
 def test_weights_for_a_single_call(row: Kernel) -> None:
     """Where packing is left to the call it changes no bit, for any number of threads and any
-    order of the weights. Only direct sums may add in another order than those of a plan: they
-    read weights as they are where a plan has panels."""
+    order of the weights. Only a direct row of pixels may be added in another order than a plan's:
+    its last ones are dot products of weights as they are, where a plan has panels."""
     module = harness.kernel(row)
     once = getattr(module, "once", module.pack)
     for case in (c for c in CASES if harness.serves(row, c) and harness.affordable(row, c)):
@@ -194,7 +194,8 @@ def test_weights_for_a_single_call(row: Kernel) -> None:
             out = np.full(harness.out_shape(case), np.nan, np.float32)
             module.run(spec, given.x, pack(spec, w, threads), given.bias, out, threads)
             results.append(out)
-        if row.name == "conv2d.direct@cython":
+        one_row = spec.OH == 1 or spec.KH * spec.KW == 1
+        if row.name == "conv2d.direct@cython" and one_row:
             results.pop()
             bound = tolerance(row, "float32", case)
             harness.check(results[0], harness.expected(case).out, bound, case.name)

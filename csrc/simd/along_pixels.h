@@ -9,7 +9,6 @@
 
 enum {
     PIXEL_TERMS = LARGEST_DENSE / VL / DENSE_V, /* of a pass over the tiles of a strip */
-    STORING = 8, /* terms that would take as long as storing sums twice */
     /* A gathered sum of at most SHORT terms is best in tiles of few channels and many vectors, which
      * read few scalars and write long runs: of LOW, or more where strips are narrow. */
     SHORT = 288,

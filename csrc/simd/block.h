@@ -4,6 +4,8 @@
 
 #include <stddef.h>
 
+enum { STORING = 8 }; /* terms of a sum that take as long as storing it twice */
+
 /* One convolution, seen from one of its groups. */
 typedef struct {
     ptrdiff_t IC, IH, IW, OC, OH, OW; /* IC and OC are those of a group */

@@ -3,6 +3,8 @@ from libc.stdint cimport int64_t, uint16_t
 from fastconv.backends.cython.strides cimport Strides
 
 cdef extern from "simd/block.h":
+    enum:
+        STORING
     ctypedef struct Geometry:
         Py_ssize_t IC, IH, IW, OC, OH, OW
         Py_ssize_t KH, KW, SH, SW, DH, DW, PT, PL
